@@ -1,0 +1,1 @@
+"""What can be trusted: from journal and lake to a Dataset."""

@@ -1,0 +1,1 @@
+"""Errors, arrays, containers, settings, clock, randomness, kernels, selection; no rules of a shop."""

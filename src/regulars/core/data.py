@@ -1,0 +1,283 @@
+"""Plain containers that every room above can hold: `IdMap`, `Dataset`, `Histories`. No loading here.
+
+Everything is indexed densely: `user_idx` and `item_idx` are rows of `Dataset.users` and `Dataset.items.ids`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from regulars.core.arrays import Floats, Indices, Instants, Mask, Matrix, as_csr
+from regulars.core.clock import Instant
+from regulars.core.errors import InputError
+
+Id = TypeVar("Id", bound=Hashable)
+
+# The order is the code written in `kind` columns: append only.
+EVENT_TYPES = (
+    "view", "click", "add_to_cart", "remove_from_cart", "purchase", "refund",
+    "wishlist", "rating", "review", "search", "dislike", "impression",
+)  # fmt: skip
+KIND = {name: code for code, name in enumerate(EVENT_TYPES)}
+VIEW, CLICK, CART, PURCHASE = KIND["view"], KIND["click"], KIND["add_to_cart"], KIND["purchase"]
+REFUND, RATING, DISLIKE = KIND["refund"], KIND["rating"], KIND["dislike"]
+UNKNOWN_PRICE = -1
+
+
+class IdMap(Generic[Id]):
+    """Ids in order of first sight, and back; it only ever appends, so an index once given stays."""
+
+    __slots__ = ("_ids", "_index")
+
+    def __init__(self, ids: Iterable[Id] = ()) -> None:
+        self._ids: list[Id] = list(ids)
+        self._index: dict[Id, int] = {name: idx for idx, name in enumerate(self._ids)}
+        if len(self._index) != len(self._ids):
+            raise InputError("IdMap", got="an id twice", wanted="distinct ids")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    def __getitem__(self, idx: int) -> Id:
+        return self._ids[idx]
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        """All ids, by index (do not change it)."""
+        return self._ids
+
+    def get(self, name: Id, default: int = -1) -> int:
+        """Return the index of an id, or `default`."""
+        return self._index.get(name, default)
+
+    def add(self, name: Id) -> int:
+        """Return the index of an id, giving it the next one when it is new."""
+        idx = self._index.get(name)
+        if idx is None:
+            idx = self._index[name] = len(self._ids)
+            self._ids.append(name)
+        return idx
+
+    def index(self, names: Iterable[Id], on_unknown: Literal["raise", "skip"] = "raise") -> Indices:
+        """Translate ids to int32 indices; unknown ones raise, or become -1 with `skip`."""
+        found = np.fromiter((self._index.get(name, -1) for name in names), dtype=np.int32)
+        if on_unknown == "raise" and (found < 0).any():
+            raise InputError("IdMap", got=f"{int((found < 0).sum())} unknown ids", wanted="known ids")
+        return found
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """One column a field, one row an occurrence, sorted by (user_idx, at, journal offset)."""
+
+    user_idx: Indices
+    item_idx: Indices
+    kind: NDArray[np.int8]  # index into EVENT_TYPES
+    at: Instants
+    weight: Floats  # declared weight of the kind, halved every half-life before as_of; 0 = no sign of liking
+    quantity: Floats  # purchases: net of refunds
+    value: NDArray[np.int64]  # price x quantity in minor units, gross; 0 where unknown
+    rating: Floats  # NaN where none
+    session_idx: Indices
+    order_idx: Indices  # -1 where none; the same number = one basket
+    from_slate: Mask  # the event named a recommendation
+
+    def __len__(self) -> int:
+        return len(self.user_idx)
+
+    def __getitem__(self, rows: Any) -> Interactions:
+        """Keep some rows (a mask, a slice or sorted row numbers)."""
+        return Interactions(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What slates showed: one row an item in a decision, sorted by (user_idx, at, position)."""
+
+    user_idx: Indices
+    item_idx: Indices
+    at: Instants
+    position: NDArray[np.int16]
+    clicked: Mask  # a click that belongs to it is known as of the Dataset's instant
+
+    def __len__(self) -> int:
+        return len(self.user_idx)
+
+
+@dataclass(frozen=True)
+class Items:
+    """Item features as of one instant, one entry an item."""
+
+    ids: IdMap[str]
+    title: Sequence[str]
+    description: Sequence[str]
+    category: Sequence[tuple[str, ...]]  # path from the root, empty where unknown
+    brand: Sequence[str]
+    tags: Sequence[tuple[str, ...]]
+    price: NDArray[np.int64]  # minor units, UNKNOWN_PRICE where none
+    available: Mask
+    released_at: Instants  # 0 where unknown
+    kind: Sequence[str]  # product, article, ad
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def bare(cls, ids: Iterable[str]) -> Items:
+        """Items about which only the id is known."""
+        known = IdMap(ids)
+        n = len(known)
+        return cls(
+            ids=known, title=[""] * n, description=[""] * n, category=[()] * n, brand=[""] * n, tags=[()] * n,
+            price=np.full(n, UNKNOWN_PRICE, dtype=np.int64), available=np.ones(n, dtype=np.bool_),
+            released_at=np.zeros(n, dtype=np.int64), kind=["product"] * n,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Users:
+    """User features as of one instant: attributes and links to other shoppers, one entry a user."""
+
+    keys: IdMap[int]
+    attributes: Sequence[dict[str, Any]]
+    links: Sequence[tuple[int, ...]]  # user keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything a model may learn from, as it was known at `as_of`."""
+
+    as_of: Instant
+    users: Users
+    items: Items
+    interactions: Interactions
+    shown: Shown
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_users, n_items)."""
+        return len(self.users), len(self.items)
+
+    @cached_property
+    def user_items(self) -> Matrix:
+        """Summed weights, users x items; cells without a positive weight are not stored."""
+        return self.matrix()
+
+    @cached_property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where each user's rows of `interactions` begin, `(n_users + 1,)`."""
+        counts = np.bincount(self.interactions.user_idx, minlength=len(self.users))
+        return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+
+    def matrix(self, *kinds: int, count: bool = False) -> Matrix:
+        """CSR users x items over some kinds of event (none named: all), of summed weights or plain counts."""
+        rows = self.interactions
+        keep = np.isin(rows.kind, kinds) if kinds else np.ones(len(rows), dtype=np.bool_)
+        keep &= rows.weight > 0
+        cells = np.ones(int(keep.sum()), dtype=np.float32) if count else rows.weight[keep]
+        return as_csr(sp.coo_array((cells, (rows.user_idx[keep], rows.item_idx[keep])), shape=self.shape))
+
+    def baskets(self) -> Matrix:
+        """CSR orders x items of purchased quantities; orders without a net purchase are left out."""
+        rows = self.interactions
+        keep = (rows.kind == PURCHASE) & (rows.order_idx >= 0) & (rows.quantity > 0)
+        _, order = np.unique(rows.order_idx[keep], return_inverse=True)
+        n_orders = int(order.max()) + 1 if len(order) else 0
+        return as_csr(
+            sp.coo_array((rows.quantity[keep], (order, rows.item_idx[keep])), shape=(n_orders, len(self.items)))
+        )
+
+    def histories(self, user_idx: Indices | None = None) -> Histories:
+        """What a model sees of these users (default: all)."""
+        chosen = np.arange(len(self.users), dtype=np.int32) if user_idx is None else user_idx
+        starts, lengths = self.indptr[chosen], np.diff(self.indptr)[chosen]
+        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        rows = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        events = self.interactions
+        return Histories(
+            user_items=self.user_items[chosen],
+            indptr=indptr,
+            item_idx=events.item_idx[rows],
+            kind=events.kind[rows],
+            at=events.at[rows],
+        )
+
+    @classmethod
+    def from_matrix(cls, user_items: Any) -> Dataset:
+        """Wrap a plain users x items matrix: every stored cell is one purchase of that weight at instant 0."""
+        csr = as_csr(user_items)
+        n_users, n_items = csr.shape
+        n = csr.nnz
+        none = np.full(n, -1, dtype=np.int32)
+        rows = Interactions(
+            user_idx=np.repeat(np.arange(n_users, dtype=np.int32), np.diff(csr.indptr)),
+            item_idx=csr.indices.astype(np.int32),
+            kind=np.full(n, PURCHASE, dtype=np.int8), at=np.zeros(n, dtype=np.int64), weight=csr.data,
+            quantity=np.ones(n, dtype=np.float32), value=np.zeros(n, dtype=np.int64), rating=csr.data.copy(),
+            session_idx=none, order_idx=none, from_slate=np.zeros(n, dtype=np.bool_),
+        )  # fmt: skip
+        nobody = np.zeros(0, dtype=np.int32)
+        return cls(
+            as_of=0,
+            users=Users(IdMap(range(n_users)), [{}] * n_users, [()] * n_users),
+            items=Items.bare(str(idx) for idx in range(n_items)),
+            interactions=rows,
+            shown=Shown(nobody, nobody, nobody.astype(np.int64), nobody.astype(np.int16), nobody.astype(np.bool_)),
+        )
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What a model sees of `n` shoppers: weights as CSR, and their events in time order.
+
+    Events of shopper `u` are `indptr[u]:indptr[u + 1]` of `item_idx`, `kind` and `at`.
+    """
+
+    user_items: Matrix  # (n, n_items) summed weights
+    indptr: NDArray[np.int64]
+    item_idx: Indices
+    kind: NDArray[np.int8]
+    at: Instants
+    context_item: Indices | None = None  # (n,) the item looked at now, -1 where none
+    attributes: Sequence[dict[str, Any]] = field(default=())
+
+    def __len__(self) -> int:
+        return int(self.user_items.shape[0])
+
+    @classmethod
+    def from_matrix(cls, user_items: Any) -> Histories:
+        """Histories without times: every stored cell is one purchase at instant 0."""
+        csr = as_csr(user_items)
+        return cls(
+            user_items=csr,
+            indptr=csr.indptr.astype(np.int64),
+            item_idx=csr.indices.astype(np.int32),
+            kind=np.full(csr.nnz, PURCHASE, dtype=np.int8),
+            at=np.zeros(csr.nnz, dtype=np.int64),
+        )
+
+    def rows(self, start: int, stop: int) -> Histories:
+        """The shoppers `start:stop`; arrays are views."""
+        low, high = self.indptr[start], self.indptr[stop]
+        return Histories(
+            user_items=self.user_items[start:stop],
+            indptr=self.indptr[start : stop + 1] - low,
+            item_idx=self.item_idx[low:high],
+            kind=self.kind[low:high],
+            at=self.at[low:high],
+            context_item=None if self.context_item is None else self.context_item[start:stop],
+            attributes=self.attributes[start:stop],
+        )

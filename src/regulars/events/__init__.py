@@ -1,0 +1,1 @@
+"""What happened: schema, identity, journal, lake, files in."""

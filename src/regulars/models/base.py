@@ -1,0 +1,203 @@
+"""What a model is: `fit` on data, then scores for any history; saved as plain arrays.
+
+A model knows no ids, candidates, rules or other models. Learned state is in attributes that end in `_`
+(arrays, CSR matrices, numbers or texts), which is also what `save` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from regulars.core.arrays import Floats, Indices, Matrix, Scores
+from regulars.core.clock import Instant
+from regulars.core.data import Dataset, Histories
+from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, Unsupported
+from regulars.core.topk import NOTHING, top_k
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class Can(Enum):
+    """Abilities that a model declares in `can`; asking for another raises `Unsupported`."""
+
+    FACTORS = "user_vectors and item_vectors, whose inner product is the score"
+    BECAUSE = "names the history item that an item's score leans on most"
+    RATINGS = "scores are predicted ratings"
+
+
+class Model(ABC):
+    """Base of every model: `_fit` and `score` are all that one has to write."""
+
+    can: ClassVar[frozenset[Can]] = frozenset()
+    name: ClassVar[str]  # the registry's name, exactly
+
+    def fit(self, data: Dataset | Any, rng: np.random.Generator | None = None) -> Self:
+        """Learn from a Dataset or a plain users x items matrix, starting afresh; rng None = seed 0."""
+        dataset = data if isinstance(data, Dataset) else Dataset.from_matrix(data)
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        self._fit(dataset, rng if rng is not None else np.random.default_rng(0))
+        self.n_items_ = len(dataset.items)
+        return self
+
+    @abstractmethod
+    def _fit(self, data: Dataset, rng: np.random.Generator) -> None: ...
+
+    @abstractmethod
+    def score(self, histories: Histories, now: Instant) -> Scores:
+        """Scores `(n, n_items)` float32, a fresh array, higher is better; -inf = this model cannot say."""
+
+    def user_vectors(self, histories: Histories, now: Instant) -> Floats:
+        """Factors of these shoppers `(n, d)`, folded in from their histories."""
+        raise self._cannot(Can.FACTORS)
+
+    @property
+    def item_vectors(self) -> Floats:
+        """Factors of the items `(n_items, d)`."""
+        raise self._cannot(Can.FACTORS)
+
+    def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
+        """For one shopper: the history item each of `item_idx` leans on most, -1 where none."""
+        raise self._cannot(Can.BECAUSE)
+
+    def recommend(
+        self, history: Any, k: int = 10, *, exclude_seen: bool = True, now: Instant | None = None
+    ) -> tuple[Indices, Scores]:
+        """Ids and scores `(n, k)` of the best items, for people who use the library without a shop.
+
+        `history` is `Histories`, a users x items matrix, or one row of it; padding is id -1.
+        """
+        self._check_fitted()
+        given = history if isinstance(history, Histories) else Histories.from_matrix(np.atleast_2d(history)
+                if isinstance(history, (np.ndarray, list)) else history)  # fmt: skip
+        self._check_width(given)
+        at = now if now is not None else int(given.at.max(initial=0))
+        scores = self.score(given, at)
+        if exclude_seen:
+            rows = np.repeat(np.arange(len(given)), np.diff(given.user_items.indptr))
+            scores[rows, given.user_items.indices] = NOTHING
+        return top_k(scores, k)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's settings."""
+        names = [name for name in inspect.signature(type(self).__init__).parameters if name != "self"]
+        return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({settings})"
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model as a folder of `.npy` arrays and a JSON manifest."""
+        self._check_fitted()
+        folder.mkdir(parents=True, exist_ok=True)
+        values, kinds = {}, {}
+        for name, value in vars(self).items():
+            if name.endswith("_"):
+                kinds[name], plain = _write(folder, name, value)
+                if plain is not None:
+                    values[name] = plain
+        sums = {path.name: _digest(path) for path in sorted(folder.glob("*.npy"))}
+        manifest = {
+            "format": FORMAT, "model": self.name, "params": self.get_params(),
+            "kinds": kinds, "values": values, "sums": sums,
+        }  # fmt: skip
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, memory-mapped; a damaged or foreign folder is refused with the reason."""
+        manifest = read_manifest(folder)
+        if manifest["model"] != cls.name:
+            raise ModelError(str(folder), got=f"a {manifest['model']!r} model", wanted=f"{cls.name!r}")
+        for file, digest in manifest["sums"].items():
+            if not (folder / file).exists() or _digest(folder / file) != digest:
+                raise ModelError(f"{folder / file}", got="a missing or changed array", wanted="the saved one",
+                                 remedy="Train again, or roll back to another version.")  # fmt: skip
+        try:
+            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in manifest["params"].items()})
+            for name, kind in manifest["kinds"].items():
+                setattr(model, name, _read(folder, name, kind, manifest["values"]))
+        except (TypeError, KeyError, ValueError, OSError) as error:
+            if isinstance(error, RegularsError):
+                raise
+            raise ModelError(str(folder), got=str(error), wanted=f"a saved {cls.name!r} model") from error
+        return model
+
+    def _cannot(self, ability: Can) -> Unsupported:
+        able = ", ".join(sorted(each.name for each in self.can)) or "nothing beyond scores"
+        return Unsupported(self.name, got=f"a call for {ability.name}", wanted=able)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "n_items_"):
+            raise NotFitted(self.name, got="no fit", wanted="a fitted model", remedy="Call fit first.")
+
+    def _check_width(self, histories: Histories) -> None:
+        width = histories.user_items.shape[1]
+        if width != self.n_items_:
+            raise InputError("history", got=f"{width} items", wanted=f"{self.n_items_}, as at the fit")
+
+    def batches(self, histories: Histories, cells: int = 16_000_000) -> Iterator[tuple[int, Histories]]:
+        """Cut histories so that one batch of dense scores holds at most `cells` numbers."""
+        step = max(1, cells // max(1, self.n_items_))
+        for start in range(0, len(histories), step):
+            yield start, histories.rows(start, min(start + step, len(histories)))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a saved model, checked for form and version."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(str(folder), got=str(error), wanted=f"a model folder with {MANIFEST}") from error
+    wanted = {"format", "model", "params", "kinds", "values", "sums"}
+    if not isinstance(manifest, dict) or not wanted <= manifest.keys():
+        raise ModelError(str(folder / MANIFEST), got="another form", wanted=f"the keys {sorted(wanted)}")
+    if manifest["format"] != FORMAT:
+        raise ModelError(str(folder), got=f"format {manifest['format']}", wanted=f"format {FORMAT}",
+                         remedy="Run `regulars train`.")  # fmt: skip
+    return manifest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _write(folder: Path, name: str, value: Any) -> tuple[str, Any]:
+    """Write one learned attribute; return its kind, and the value where it fits the manifest."""
+    if isinstance(value, np.ndarray):
+        np.save(folder / f"{name}.npy", value, allow_pickle=False)
+        return "array", None
+    if sp.issparse(value):
+        for part in ("data", "indices", "indptr"):
+            np.save(folder / f"{name}.{part}.npy", getattr(value, part), allow_pickle=False)
+        return "csr", list(value.shape)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return "value", value
+
+
+def _read(folder: Path, name: str, kind: str, values: dict[str, Any]) -> Any:
+    def array(file: str) -> NDArray[Any]:
+        return np.asarray(np.load(folder / file, mmap_mode="r", allow_pickle=False))
+
+    if kind == "array":
+        return array(f"{name}.npy")
+    if kind == "csr":
+        parts = tuple(array(f"{name}.{part}.npy") for part in ("data", "indices", "indptr"))
+        matrix: Matrix = sp.csr_array(parts, shape=tuple(values[name]))
+        return matrix
+    return values[name]

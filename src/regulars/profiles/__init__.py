@@ -1,0 +1,1 @@
+"""Who the shoppers are: one fold for batch and live."""

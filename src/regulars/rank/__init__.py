@@ -1,0 +1,1 @@
+"""What to show, and why: candidates, rules, blend, draw, reasons."""
