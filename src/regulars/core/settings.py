@@ -126,6 +126,8 @@ class RankSettings:
     )
     fatigue_after: int = _setting(6, "times shown without a click before an item is demoted; 0 = never", low=0)
     fatigue_window: Span = _setting(Span(14 * DAY), "how long a showing counts for fatigue")
+    pins: tuple[str, ...] = _setting((), "item ids that come first wherever they are candidates")
+    exclude: tuple[str, ...] = _setting((), "item ids that are never shown")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,132 @@
+"""A model version: the fitted models, how they blend, and what is known of how they were made.
+
+Saved as one folder: `bundle.json`, `items.json`, one folder a model, and the item facts as `.npy`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from regulars.core.arrays import Floats, Indices
+from regulars.core.clock import DAY, Instant
+from regulars.core.data import PURCHASE, Dataset, IdMap
+from regulars.core.errors import ModelError
+from regulars.models.base import Model
+from regulars.models.registry import load_model
+from regulars.rank.blend import Blend
+
+FORMAT = 1
+FILE = "bundle.json"
+GAP_PRIOR_PAIRS = 3.0  # repeat gaps that the shop-wide mean gap is worth when an item has few of its own
+SELDOM = 0.05  # an item that fewer of its buyers buy twice is bought once
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What the data says of each item, for rules and reasons; `(n_items,)` each."""
+
+    gap_days: Floats  # usual days between two purchases by one shopper, inf = bought once
+    buyers: Indices  # distinct buyers ever
+    week_buyers: Indices  # distinct buyers in the last 7 days of the data
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Count them; gaps of one item are shrunk to the shop's own mean gap."""
+        rows = dataset.interactions
+        bought = np.flatnonzero((rows.kind == PURCHASE) & (rows.quantity > 0))
+        n_items = len(dataset.items)
+        order = bought[np.lexsort((rows.at[bought], rows.item_idx[bought], rows.user_idx[bought]))]
+        user, item, at = rows.user_idx[order], rows.item_idx[order], rows.at[order]
+        same = (user[1:] == user[:-1]) & (item[1:] == item[:-1])
+        gap = (at[1:] - at[:-1]) / DAY
+        pair = same & (gap > 0.5)
+        sums = np.bincount(item[1:][pair], weights=gap[pair], minlength=n_items)
+        pairs = np.bincount(item[1:][pair], minlength=n_items)
+        first = np.concatenate(([True], ~same))[: len(item)]
+        buyers = np.bincount(item[first], minlength=n_items)
+        mean = sums.sum() / max(pairs.sum(), 1)
+        usual = (sums + GAP_PRIOR_PAIRS * mean) / (pairs + GAP_PRIOR_PAIRS)
+        week = at > dataset.as_of - 7 * DAY
+        pairs_of_week = np.unique(user[week].astype(np.int64) * n_items + item[week])
+        return cls(
+            gap_days=np.where(pairs < SELDOM * buyers, np.inf, usual).astype(np.float32),
+            buyers=buyers.astype(np.int32),
+            week_buyers=np.bincount(pairs_of_week % max(n_items, 1), minlength=n_items).astype(np.int32),
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One version of everything that makes slates."""
+
+    version: str
+    items: IdMap[str]
+    models: Mapping[str, Model]
+    blend: Blend
+    item_facts: ItemFacts
+    offset: int  # the last journal row it has learned from
+    trained_at: Instant  # the data's instant
+    settings_hash: str
+    facts: Mapping[str, Any] = field(default_factory=dict)  # table, verdict, seconds: for people
+
+    def save(self, folder: Path) -> None:
+        """Write the version; `bundle.json` comes last, so a folder without it was never finished."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, model in self.models.items():
+            model.save(folder / name)
+        for name in ("gap_days", "buyers", "week_buyers"):
+            np.save(folder / f"{name}.npy", getattr(self.item_facts, name), allow_pickle=False)
+        (folder / "items.json").write_text(json.dumps(list(self.items.ids), ensure_ascii=False), encoding="utf-8")
+        about = {
+            "format": FORMAT, "version": self.version, "models": list(self.models), "blend": self.blend.to_json(),
+            "offset": self.offset, "trained_at": self.trained_at, "settings_hash": self.settings_hash,
+            "facts": dict(self.facts),
+        }  # fmt: skip
+        (folder / FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; arrays are memory-mapped, so workers share them."""
+        about = read_about(folder)
+        try:
+            items = IdMap(json.loads((folder / "items.json").read_text(encoding="utf-8")))
+            arrays = {
+                name: np.load(folder / f"{name}.npy", allow_pickle=False)
+                for name in ("gap_days", "buyers", "week_buyers")
+            }
+        except (OSError, ValueError) as error:
+            raise ModelError(str(folder), got=str(error), wanted="a whole model version",
+                             remedy="Run `regulars rollback` or `regulars train`.") from error  # fmt: skip
+        models = {name: load_model(folder / name) for name in about["models"]}
+        for name, model in models.items():
+            width = getattr(model, "n_items_", -1)
+            if width != len(items):
+                raise ModelError(f"{folder / name}", got=f"{width} items", wanted=f"{len(items)}: the version's own",
+                                 remedy="The folder was put together from two versions: train again.")  # fmt: skip
+        return cls(
+            version=about["version"], items=items, models=models, blend=Blend.from_json(about["blend"]),
+            item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
+            settings_hash=about["settings_hash"], facts=about["facts"],
+        )  # fmt: skip
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """`bundle.json` of a version, checked for form and format."""
+    try:
+        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(str(folder), got=str(error), wanted=f"a model version with {FILE}",
+                         remedy="Run `regulars train`.") from error  # fmt: skip
+    wanted = {"format", "version", "models", "blend", "offset", "trained_at", "settings_hash", "facts"}
+    if not isinstance(about, dict) or not wanted <= about.keys():
+        raise ModelError(str(folder / FILE), got="another form", wanted=f"the keys {sorted(wanted)}")
+    if about["format"] != FORMAT:
+        raise ModelError(str(folder), got=f"format {about['format']}", wanted=f"format {FORMAT}",
+                         remedy="Run `regulars train`.")  # fmt: skip
+    return about

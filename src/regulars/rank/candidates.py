@@ -1,0 +1,158 @@
+"""From models to one list of candidates a shopper, with what each model says of each of them.
+
+A model's say about a candidate is two numbers in [0, 1]: where its score lies between the model's last and
+best candidate, and a discount of its rank. A score of 0 or below says nothing, so ties among items that a
+model knows nothing of never enter. Both numbers are free of the model's own scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.core.arrays import Floats, Indices, Instants, Mask, Scores
+from regulars.core.clock import DAY, Instant
+from regulars.core.data import PURCHASE, Histories
+from regulars.core.jit import kernel
+from regulars.core.topk import NOTHING, scan_top_k, top_k
+from regulars.models.base import Can, Model
+
+NOT_DUE_SHARE = 0.5  # bought again before half the usual gap has passed: not due
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of `n` requests; column c of row r is one candidate, -1 pads."""
+
+    item_idx: Indices  # (n, width)
+    says: NDArray[np.float32]  # (n, width, 2 * n_sources): score place and rank discount by source
+    bought: NDArray[np.int32]  # (n, width) times bought before
+    not_due: Mask  # (n, width) bought, and too short ago to be needed again
+    n: NDArray[np.int32]  # (n,) candidates of each row
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+
+def retrieve(
+    model: Model, histories: Histories, now: Instant, allowed: Mask, banned: Indices, k: int
+) -> tuple[Indices, Scores]:
+    """The best `k` allowed items of one model for each shopper.
+
+    `allowed (n_items,)` holds for every row, `banned (n, width)` names further items of each row, -1 pads.
+    """
+    if Can.FACTORS in model.can and len(histories) == 1:
+        shut = ~allowed
+        shut[banned[0][banned[0] >= 0]] = True
+        return scan_top_k(model.user_vectors(histories, now), model.item_vectors, k, shut)
+    scores = model.score(histories, now)
+    scores[:, ~allowed] = NOTHING
+    rows, columns = np.nonzero(banned >= 0)
+    scores[rows, banned[rows, columns]] = NOTHING
+    return top_k(scores, min(k, scores.shape[1]) if scores.shape[1] else 1)
+
+
+def gather(
+    models: Mapping[str, Model],
+    histories: Histories,
+    now: Instant,
+    allowed: Mask,
+    banned: Indices,
+    item_gap: Floats,
+    k: int,
+) -> Candidates:
+    """Ask every model, merge what they bring, and look up what was bought before.
+
+    `item_gap (n_items,)` is the usual days between two purchases of an item by one shopper, inf = never again.
+    """
+    n, n_sources = len(histories), len(models)
+    ids = np.full((n_sources, n, k), -1, dtype=np.int32)
+    scores = np.full((n_sources, n, k), NOTHING, dtype=np.float32)
+    for source, model in enumerate(models.values()):
+        found, said = retrieve(model, histories, now, allowed, banned, k)
+        ids[source, :, : found.shape[1]], scores[source, :, : said.shape[1]] = found, said
+    width = max(1, min(n_sources * k, len(item_gap)))
+    merged = Candidates(
+        item_idx=np.full((n, width), -1, dtype=np.int32),
+        says=np.zeros((n, width, 2 * n_sources), dtype=np.float32),
+        bought=np.zeros((n, width), dtype=np.int32),
+        not_due=np.zeros((n, width), dtype=np.bool_),
+        n=np.zeros(n, dtype=np.int32),
+    )
+    place_of = np.full(len(item_gap), -1, dtype=np.int32)
+    _merge(ids, scores, place_of, merged.item_idx, merged.says, merged.n)
+    last_at = np.zeros((n, width), dtype=np.int64)
+    first_at = np.zeros((n, width), dtype=np.int64)
+    _look_back(
+        histories.indptr, np.ascontiguousarray(histories.item_idx), np.ascontiguousarray(histories.kind),
+        np.ascontiguousarray(histories.at), merged.item_idx, merged.n, place_of, merged.bought, first_at, last_at,
+    )  # fmt: skip
+    _mark_not_due(merged, first_at, last_at, item_gap, now)
+    return merged
+
+
+@kernel
+def _merge(
+    ids: Indices, scores: Scores, place_of: Indices, item_idx: Indices, says: NDArray[np.float32], n: Indices
+) -> None:
+    """Union of the sources' lists, in the order met; `place_of` is scratch, -1 on entry and exit."""
+    n_sources, n_rows, k = ids.shape
+    for row in range(n_rows):
+        size = 0
+        for source in range(n_sources):
+            best, last = scores[source, row, 0], np.float32(0.0)
+            for rank in range(k):
+                if ids[source, row, rank] >= 0 and scores[source, row, rank] > 0:
+                    last = scores[source, row, rank]
+            span = best - last
+            for rank in range(k):
+                idx, score = ids[source, row, rank], scores[source, row, rank]
+                if idx < 0 or not score > 0:
+                    break
+                place = place_of[idx]
+                if place < 0:
+                    place = size
+                    place_of[idx] = place
+                    item_idx[row, place] = idx
+                    size += 1
+                says[row, place, 2 * source] = (score - last) / span if span > 0 else 0.0
+                says[row, place, 2 * source + 1] = 1.0 / np.log2(2.0 + rank)
+        for place in range(size):
+            place_of[item_idx[row, place]] = -1
+        n[row] = size
+
+
+@kernel
+def _look_back(
+    indptr: NDArray[np.int64], hist_idx: Indices, kind: NDArray[np.int8], at: Instants,
+    item_idx: Indices, n: Indices, place_of: Indices, bought: Indices, first_at: Instants, last_at: Instants,
+) -> None:  # fmt: skip
+    """Count each candidate's earlier purchases (lines of one instant once) and their first and last instant."""
+    for row in range(len(n)):
+        for place in range(n[row]):
+            place_of[item_idx[row, place]] = place
+        for event in range(indptr[row], indptr[row + 1]):
+            if kind[event] != PURCHASE:
+                continue
+            place = place_of[hist_idx[event]]
+            if place < 0 or (bought[row, place] > 0 and last_at[row, place] == at[event]):
+                continue
+            if bought[row, place] == 0:
+                first_at[row, place] = at[event]
+            bought[row, place] += 1
+            last_at[row, place] = at[event]
+        for place in range(n[row]):
+            place_of[item_idx[row, place]] = -1
+
+
+def _mark_not_due(
+    candidates: Candidates, first_at: Instants, last_at: Instants, item_gap: Floats, now: Instant
+) -> None:
+    times = candidates.bought
+    usual = item_gap[np.maximum(candidates.item_idx, 0)] if len(item_gap) else np.zeros_like(times, dtype=np.float32)
+    own = (last_at - first_at) / DAY / np.maximum(times - 1, 1)
+    gap = np.where(times >= 2, own, usual)
+    candidates.not_due[:] = (times > 0) & ((now - last_at) / DAY < NOT_DUE_SHARE * gap)

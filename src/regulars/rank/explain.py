@@ -1,0 +1,159 @@
+"""Reasons that stand on evidence: what the shopper did, or what others bought, never a bare claim."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from regulars.core.arrays import Indices
+from regulars.core.clock import DAY, Instant
+from regulars.core.data import PURCHASE, Histories
+from regulars.events.schema import Reason
+from regulars.models.base import Can
+from regulars.profiles.live import Live
+from regulars.rank.bundle import Bundle
+
+TOP_OF_CATEGORY = 10  # "popular in tea" is said of a category's first ten
+
+TEXTS = {
+    "en": {
+        "because-bought": "because you bought {item}",
+        "because-viewed": "because you looked at {item}",
+        "similar": "goes with {item}",
+        "usual": "you usually buy this every {days:.0f} days",
+        "again": "you bought this before",
+        "popular-week": "popular in {category} this week",
+        "popular-category": "popular in {category}",
+        "popular": "popular in this shop",
+        "trending": "more wanted than usual these days",
+        "explore": "something new for you to discover",
+        "pin": "chosen by the shop",
+        "taste": "fits what you have looked at and bought",
+    },
+    "zh": {
+        "because-bought": "因为您买过{item}",
+        "because-viewed": "因为您看过{item}",
+        "similar": "与{item}相配",
+        "usual": "您通常每{days:.0f}天购买一次",
+        "again": "您以前买过",
+        "popular-week": "本周{category}热销",
+        "popular-category": "{category}类热销",
+        "popular": "本店热销",
+        "trending": "近来需求上升",
+        "explore": "为您推荐的新发现",
+        "pin": "店铺精选",
+        "taste": "符合您的浏览和购买喜好",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """One shopper's side of the evidence: a one-row history, and what language to speak."""
+
+    history: Histories
+    context: str  # the item looked at now
+    language: str
+
+
+class Explainer:
+    """Writes the reasons of the slates of one state."""
+
+    def __init__(self, bundle: Bundle, live: Live, now: Instant) -> None:
+        self.bundle, self.live, self.now = bundle, live, now
+        columns = live.catalogue.columns(bundle.items)
+        self._category = columns.category_idx
+        self._rank_in_category: dict[int, dict[int, int]] = {}
+
+    def reasons(self, shopper: Shopper, item_idx: Indices, sources: list[str]) -> list[Reason]:
+        """A reason for each shown item, given the source it came from (a model's name, "explore" or "pin")."""
+        leaning = self._because(shopper, item_idx, sources)
+        return [
+            self._reason(shopper, int(idx), source, leaning.get(position, -1))
+            for position, (idx, source) in enumerate(zip(item_idx, sources, strict=True))
+        ]
+
+    def _because(self, shopper: Shopper, item_idx: Indices, sources: list[str]) -> dict[int, int]:
+        """Position -> the history item it leans on, asking each model once."""
+        positions_of = defaultdict(list)
+        for position, source in enumerate(sources):
+            model = self.bundle.models.get(source)
+            if model is not None and Can.BECAUSE in model.can:
+                positions_of[source].append(position)
+        leaning = {}
+        for source, positions in positions_of.items():
+            found = self.bundle.models[source].because(shopper.history, self.now, item_idx[positions])
+            leaning.update(zip(positions, found.tolist(), strict=True))
+        return leaning
+
+    def _reason(self, shopper: Shopper, idx: int, source: str, evidence: int) -> Reason:
+        if source == "pin":
+            return self._say(shopper, "pin", "pin")
+        if source == "repeat":
+            return self._repeat(shopper, idx)
+        if source == "trending" and self.bundle.item_facts.week_buyers[idx] > 0:
+            return self._say(shopper, "trending", "trending")
+        if evidence >= 0 and evidence != idx:
+            return self._leans_on(shopper, evidence)
+        if source == "explore":
+            return self._say(shopper, "explore", "explore")
+        return self._popular(shopper, idx)
+
+    def _say(self, shopper: Shopper, kind: str, text: str, **facts: float | str) -> Reason:
+        """A sentence in the shopper's language; `facts` are also fields of the reason."""
+        words = TEXTS[shopper.language][text]
+        evidence = {name: facts[name] for name in ("item_id", "category", "days") if name in facts}
+        return Reason(kind=kind, text=words.format(**facts), **evidence)  # type: ignore[arg-type]
+
+    def _title(self, idx: int, language: str) -> str:
+        item = self.live.catalogue.get(self.bundle.items[idx])
+        if item is None:
+            return self.bundle.items[idx]
+        return str(item.properties.get(f"title_{language}") or item.title or item.item_id)
+
+    def _purchases(self, shopper: Shopper, idx: int) -> list[int]:
+        """Distinct instants at which the shopper bought the item."""
+        history = shopper.history
+        mine = (history.item_idx == idx) & (history.kind == PURCHASE)
+        return np.unique(history.at[mine]).tolist()
+
+    def _repeat(self, shopper: Shopper, idx: int) -> Reason:
+        bought = self._purchases(shopper, idx)
+        item_id = self.bundle.items[idx]
+        days = (bought[-1] - bought[0]) / DAY / (len(bought) - 1) if len(bought) > 1 else 0.0
+        if days >= 1:
+            return self._say(shopper, "usual", "usual", days=days, item_id=item_id)
+        if bought:
+            return self._say(shopper, "usual", "again", item_id=item_id)
+        return self._popular(shopper, idx)
+
+    def _leans_on(self, shopper: Shopper, evidence: int) -> Reason:
+        item_id, title = self.bundle.items[evidence], self._title(evidence, shopper.language)
+        if item_id == shopper.context:
+            return self._say(shopper, "similar", "similar", item=title, item_id=item_id)
+        text = "because-bought" if self._purchases(shopper, evidence) else "because-viewed"
+        return self._say(shopper, "because", text, item=title, item_id=item_id)
+
+    def _popular(self, shopper: Shopper, idx: int) -> Reason:
+        facts, category = self.bundle.item_facts, int(self._category[idx])
+        if category >= 0 and self._place(category, idx) < TOP_OF_CATEGORY and facts.buyers[idx] > 0:
+            fresh = facts.week_buyers[idx] > 0 and self.now - self.bundle.trained_at < 7 * DAY
+            path = self.live.catalogue.categories[category]
+            text = "popular-week" if fresh else "popular-category"
+            return self._say(shopper, "popular", text, category=path.rpartition(" > ")[2])
+        if facts.buyers[idx] > 0:
+            return self._say(shopper, "popular", "popular")
+        if len(shopper.history.item_idx):
+            return self._say(shopper, "taste", "taste")
+        return self._say(shopper, "explore", "explore")
+
+    def _place(self, category: int, idx: int) -> int:
+        """Rank of an item among its category by buyers of the last week, then of all time."""
+        if category not in self._rank_in_category:
+            members = np.flatnonzero(self._category == category)
+            facts = self.bundle.item_facts
+            order = np.lexsort((members, -facts.buyers[members], -facts.week_buyers[members]))
+            self._rank_in_category[category] = {int(members[at]): rank for rank, at in enumerate(order)}
+        return self._rank_in_category[category].get(idx, len(self._rank_in_category[category]))
