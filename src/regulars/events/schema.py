@@ -161,6 +161,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     viewed_through: tuple[str, ...] = ()  # bought, shown, never clicked
     revenue: int = 0  # minor units of `purchased`
     closed: bool = False
+    impressed: tuple[str, ...] = ()  # item ids, where the shop sends impressions
 
 
 class Habit(Struct, frozen=True, kw_only=True):
