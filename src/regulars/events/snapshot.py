@@ -1,0 +1,48 @@
+"""One consistent view of all events up to an offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from regulars.events.lake import records_of
+from regulars.events.schema import Event, Identify
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of the lake plus the journal's tail, as one read transaction saw them."""
+
+    offset: int
+    files: tuple[str, ...]  # Parquet files of interactions
+    tail: pa.Table  # lake.INTERACTIONS
+    record_files: tuple[str, ...] = field(repr=False)
+    tail_records: tuple[tuple[int, Event], ...] = field(repr=False)
+
+    def records(self, kind: str) -> list[tuple[int, Event]]:
+        """Every event of a kind that is not an interaction, by offset.
+
+        `kind` is the event's tag: item, user, identify, tombstone or decision.
+        """
+        found = [pair for pair in self.tail_records if pair[1].__struct_config__.tag == kind]
+        for file in self.record_files:
+            found += records_of(pq.read_table(file, filters=[("kind", "=", kind)]))
+        return sorted(found, key=lambda pair: pair[0])
+
+    def canonical(self) -> dict[int, int]:
+        """Key -> the key it is read as, for every key that an identify event (or a chain of them) joined away."""
+        parents: dict[int, int] = {}
+
+        def root(key: int) -> int:
+            while key in parents:
+                key = parents[key]
+            return key
+
+        for _, event in self.records("identify"):
+            if isinstance(event, Identify):
+                kept, joined = root(event.user_key), root(event.other_key)
+                if kept != joined:
+                    parents[joined] = kept
+        return {key: root(key) for key in parents}
