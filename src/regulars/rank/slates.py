@@ -71,7 +71,7 @@ def decision(slate: Slate, request: Request, state: State) -> Decision:
 def _candidate_ids(request: Request, state: State) -> tuple[str, ...]:
     if state.bundle is None:
         return ()
-    _, candidates = _candidates([request], state, state.bundle)
+    _, candidates = candidates_of([request], state, state.bundle)
     return tuple(state.bundle.items[idx] for idx in candidates.item_idx[0, : candidates.n[0]])
 
 
@@ -86,7 +86,7 @@ def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
             yield rows[start : start + step]
 
 
-def _candidates(requests: Sequence[Request], state: State, bundle: Bundle) -> tuple[Histories, Candidates]:
+def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> tuple[Histories, Candidates]:
     """Histories of these requests (which share their filters), and what the models bring for them."""
     rank = state.settings.rank
     histories = state.live.histories(
@@ -103,7 +103,7 @@ def _candidates(requests: Sequence[Request], state: State, bundle: Bundle) -> tu
 def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> list[Slate]:
     """Candidates -> blend -> rules -> draw -> reasons, for requests with the same filters."""
     bundle, rank = explainer.bundle, state.settings.rank
-    histories, candidates = _candidates(requests, state, bundle)
+    histories, candidates = candidates_of(requests, state, bundle)
     scores = bundle.blend.logits(candidates)
     rules.hide_not_due(scores, candidates, rank)
     rules.tire(

@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all their set-up on a bare machine with Python 3.11 and make; a second run sets
+# nothing up again. Stamps live in .stamps/; remove it to set up afresh.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+DATA := $(if $(REGULARS_DATA),$(REGULARS_DATA),$(if $(wildcard ../shared/data),$(abspath ../shared/data)))
+export OMP_WAIT_POLICY := passive
+
+.PHONY: demo test test-quick lint bench clean
+
+.stamps/core: pyproject.toml constraints.txt
+	@mkdir -p .stamps
+	@echo "Setting up $(VENV): the first run takes a minute or two."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.stamps/test: .stamps/core bin/setup-tests
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@sh bin/setup-tests
+	@touch $@
+
+demo: .stamps/core
+	@$(BIN)/regulars demo $(ARGS)
+
+lint: .stamps/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-quick: .stamps/test
+	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+bench: .stamps/test
+	@for name in online-retail ml1m-ncf practice-shop crash stages; do \
+	  $(BIN)/python bench/run.py $$name --data $(DATA) --json --save || exit 1; done
+
+clean:
+	rm -rf $(VENV) .stamps .pytest_cache .mypy_cache .ruff_cache

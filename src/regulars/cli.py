@@ -1,0 +1,268 @@
+"""The command line: parse, call, print. Data goes to stdout, progress and errors to stderr.
+
+Exit codes: 0 fine, 1 failed, 2 wrong use. Heavy modules are imported inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regulars.core.errors import RegularsError, WrongUse
+
+if TYPE_CHECKING:
+    from regulars.app import App
+
+cli = typer.Typer(
+    help="Regulars turns a shop's visitors into regulars: events in, personal slates out, and round again.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Home = Annotated[
+    Path, typer.Option("--home", envvar="REGULARS_HOME", help="The shop's folder.", show_default="here")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+HERE = Path(".")
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one clear message and the right exit code."""
+    try:
+        cli(standalone_mode=True)
+    except RegularsError as error:
+        sys.stderr.write(f"regulars: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("regulars: stopped\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _open(home: Path, **flags: Any) -> App:
+    _kernel_cache(home)
+    from regulars.app import App
+
+    return App.open(home, flags={name.replace("__", "."): value for name, value in flags.items() if value is not None})
+
+
+def _kernel_cache(home: Path) -> None:
+    """Where the install is read-only, compiled kernels are kept in the shop's folder."""
+    if not os.access(Path(__file__).parent, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(home / "cache" / "kernels"))
+
+
+def _print(value: Any) -> None:
+    sys.stdout.write(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
+    sys.stdout.write("\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+@cli.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    name: Annotated[str, typer.Option(help="Name of the shop.")] = "My shop",
+    currency: Annotated[str, typer.Option(help="ISO 4217 code of all money.")] = "USD",
+    timezone: Annotated[str, typer.Option(help="Zone of times without one.")] = "UTC",
+) -> None:
+    """Make a shop's folder: settings, journal and two keys."""
+    _kernel_cache(folder)
+    from regulars.app import App
+    from regulars.core.settings import FILE_NAME, load_settings
+    from regulars.serve.security import make_keys
+
+    if (folder / FILE_NAME).exists():
+        raise WrongUse(str(folder / FILE_NAME), got="a shop that is there already", wanted="a new folder")
+    flags = {"shop.name": name, "shop.currency": currency, "shop.timezone": timezone}
+    settings = load_settings(flags=flags)
+    with App.create(folder, settings):
+        keys = make_keys(folder)
+    _print(
+        f"Made the shop {name!r} in {folder}.\n\n"
+        f"Admin key    {keys.admin}\nBrowser key  {keys.browser}   (may write events and ask for slates only)\n"
+        "They are shown this once; only their digests are kept.\n\n"
+        f"Slates explore a little: in the last {settings.rank.explore_positions} positions, with chance "
+        f"{settings.rank.epsilon:g}, an item is drawn from the best {settings.rank.explore_pool},\nso that the shop "
+        "learns about what it never shows. Switch it off with [rank] explore = \"off\".\n\n"
+        f"Next: regulars ingest FILES --home {folder}"
+    )  # fmt: skip
+
+
+@cli.command()
+def ingest(
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="CSV, JSONL, Parquet, XLSX, also .gz; - for standard input.")],
+    home: Home = HERE,
+    layout: Annotated[str | None, typer.Option(help="Name of the layout, when it cannot be told from the columns.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="TOML file that maps columns of another layout.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import files of events, items or shoppers; the same file twice changes nothing."""
+    from regulars.progress import bar
+
+    with _open(home) as app, bar("Importing") as progress:
+        report = app.ingest([Path(file) for file in files], layout=layout, columns=columns, on_progress=progress)
+    _print(report.to_json() if as_json else report.text())
+
+
+@cli.command()
+def train(
+    home: Home = HERE,
+    gate: Annotated[bool | None, typer.Option("--gate/--no-gate", help="Judge the new version before it serves.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from everything up to now; the new version serves unless the gate rejects it."""
+    from regulars import pipeline
+
+    with _open(home) as app:
+        report = pipeline.train_once(app, say=_say, gate=gate)
+    _print(report.to_json() if as_json else report.text())
+
+
+@cli.command()
+def evaluate(
+    home: Home = HERE,
+    models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings.")] = "",
+    plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every model and the slate on the last days, against popularity, with intervals."""
+    from regulars import pipeline
+    from regulars.evaluate import offline
+
+    with _open(home, train__models=models or None) as app:
+        rows = pipeline.evaluate_once(app, say=_say)
+    if plot is not None:
+        plot.write_text(offline.to_html(rows), encoding="utf-8")
+    _print(offline.to_json(rows) if as_json else offline.to_markdown(rows))
+
+
+@cli.command()
+def rollback(home: Home = HERE, as_json: AsJson = False) -> None:
+    """Serve the version before the current one."""
+    with _open(home) as app:
+        name = app.versions.rollback()
+    _print({"version": name} if as_json else f"Serving version {name} again.")
+
+
+@cli.command()
+def recommend(
+    user: Annotated[str, typer.Argument(metavar="USER", help="User id.")],
+    home: Home = HERE,
+    limit: Annotated[int | None, typer.Option(help="Items in the slate.")] = None,
+    item: Annotated[str, typer.Option(help="The item looked at now.")] = "",
+    language: Annotated[str, typer.Option(help="Language of the reasons: en or zh.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """A slate for a shopper, with reasons. It is journaled like any other decision."""
+    from regulars import show
+
+    with _open(home) as app:
+        slate = app.recommend(user, limit=limit, item=item, language=language)
+        _print(show.slate_json(slate) if as_json else show.slate_text(slate, app.live.catalogue))
+
+
+@cli.command()
+def profile(
+    user: Annotated[str, typer.Argument(metavar="USER", help="User id.")], home: Home = HERE, as_json: AsJson = False
+) -> None:
+    """Who a shopper is, as a person would want to read it."""
+    from regulars import show
+
+    with _open(home) as app:
+        found = app.profile(user)
+        if found is None:
+            raise WrongUse(f"profile {user}", got="a user id that no event names", wanted="a known user id")
+        _print(show.profile_json(found, user) if as_json else show.profile_text(found, user, app))
+
+
+@cli.command()
+def serve(
+    home: Home = HERE,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 = any free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+) -> None:
+    """Open the doors: HTTP API, dashboard, and the storefront of a practice shop."""
+    from regulars import server
+
+    _kernel_cache(home)
+    flags = {"serve.host": host, "serve.port": port, "serve.workers": workers}
+    server.run(home, {name: value for name, value in flags.items() if value is not None}, say=_say)
+
+
+@cli.command()
+def simulate(
+    days: Annotated[int, typer.Option(help="Days to play.")] = 60,
+    policy: Annotated[list[str] | None, typer.Option(help="Policy to play; repeat for several.")] = None,
+    seeds: Annotated[int, typer.Option(help="Worlds to play each policy in.")] = 5,
+    preset: Annotated[str, typer.Option(help="Kind of shop.")] = "default",
+    shoppers: Annotated[int, typer.Option(help="Shoppers in the starting cohort.")] = 2000,
+    items: Annotated[int, typer.Option(help="Items in the catalogue.")] = 500,
+    data: Annotated[Path | None, typer.Option(help="Folder of real logs to compare gaps and skew with.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
+    processes: Annotated[int, typer.Option(help="Runs at a time.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Play policies side by side in a practice shop with known truth."""
+    from regulars import practice
+
+    report = practice.compare(
+        policy or ["popular", "slate"], days=days, seeds=seeds, preset=preset, shoppers=shoppers, items=items,
+        processes=processes, say=_say,
+    )  # fmt: skip
+    if plot is not None:
+        plot.write_text(report.to_html(), encoding="utf-8")
+    _print(report.to_json() if as_json else report.text())
+    if data is not None:
+        _print(practice.realism(data, preset, shoppers, items))
+
+
+@cli.command()
+def doctor(
+    home: Home = HERE,
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is in the shop's folder, what cleaning touched, and what looks wrong."""
+    from regulars import show
+
+    with _open(home) as app:
+        _print(show.doctor(app, settings=settings, as_json=as_json))
+
+
+@cli.command()
+def demo(
+    home: Annotated[Path | None, typer.Option("--home", help="Folder to use; default: a fresh one.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Do not serve at the end.")] = False,
+    shoppers: Annotated[int, typer.Option(help="Shoppers.")] = 20_000,
+    items: Annotated[int, typer.Option(help="Items.")] = 3_000,
+    events: Annotated[int, typer.Option(help="Interactions at least.")] = 1_000_000,
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8080,
+) -> None:
+    """The whole loop on a practice shop: ingest, train, evaluate, slates, outcomes, retrain; then serve it."""
+    from regulars import demo as demonstration
+
+    summary = demonstration.run(home, shoppers=shoppers, items=items, events=events, say=_say)
+    if once:
+        sys.stdout.write(json.dumps(summary.to_json()) + "\n")
+        return
+    _serve_demo(summary.home, port)
+
+
+def _serve_demo(home: Path, port: int) -> None:
+    from regulars import server
+
+    server.run(home, {"serve.port": port}, say=_say)
+
+

@@ -1,0 +1,68 @@
+"""Model versions on disk: `models/VERSION/` each, and `models/CURRENT` that names the one being served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from regulars.core.errors import ModelError, WrongUse
+from regulars.rank.bundle import FILE, Bundle, read_about
+
+CURRENT = "CURRENT"
+
+
+class Versions:
+    """The versions of one shop; switching is one atomic rename, so readers never see half of one."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "models"
+
+    def names(self) -> list[str]:
+        """Finished versions, oldest first (names begin with their time)."""
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
+
+    def current(self) -> str:
+        """The version being served, empty before the first."""
+        try:
+            return (self.folder / CURRENT).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
+
+    def load_current(self) -> Bundle | None:
+        """The bundle being served."""
+        name = self.current()
+        return Bundle.load(self.folder / name) if name else None
+
+    def about(self, name: str) -> dict[str, Any]:
+        """What is known of a version, without loading its models."""
+        return read_about(self.folder / name)
+
+    def publish(self, bundle: Bundle, keep: int) -> Path:
+        """Save a bundle, serve it, and drop the oldest versions beyond `keep`."""
+        folder = self.folder / bundle.version
+        bundle.save(folder)
+        self.switch(bundle.version)
+        old = [name for name in self.names() if name != bundle.version]
+        for name in old[: max(0, len(old) + 1 - keep)]:
+            shutil.rmtree(self.folder / name)
+        return folder
+
+    def switch(self, name: str) -> None:
+        """Serve another version."""
+        if name not in self.names():
+            known = ", ".join(self.names()) or "none"
+            raise ModelError(str(self.folder / name), got="no such version", wanted=f"one of: {known}")
+        beside = self.folder / f"{CURRENT}.{os.getpid()}"
+        beside.write_text(name, encoding="utf-8")
+        beside.replace(self.folder / CURRENT)
+
+    def rollback(self) -> str:
+        """Serve the version before the current one, and return its name."""
+        older = [name for name in self.names() if name < self.current()]
+        if not older:
+            raise WrongUse("rollback", got=f"current version {self.current() or 'none'}", wanted="an older version",
+                           remedy="Train first; old versions are kept as [train] keep says.")  # fmt: skip
+        self.switch(older[-1])
+        return older[-1]
