@@ -37,7 +37,6 @@ class Preset:
 
     # taste: a tree of categories, with drift and noise of one's own for every item
     taste_law: Literal["tree", "topics"] = "tree"
-    shared: bool = False  # everybody has the same taste, price sense and need
     department: float = 0.45
     leaf: float = 0.65
     brand: float = 0.45
@@ -107,6 +106,7 @@ class Preset:
     loyalty: float = 0.4  # spread among shoppers of the chance to leave
 
 
+MIN_ITEMS = 40  # every category sells something
 DEFAULT = Preset()
 PRESETS: dict[str, Preset] = {
     each.name: each
@@ -118,7 +118,7 @@ PRESETS: dict[str, Preset] = {
         replace(DEFAULT, name="fickle", drift=1.0, drift_days=12.0, leaf=0.4, habit=0.3, gap_spread=0.5,
                 use_up_shape=4.0),
         replace(DEFAULT, name="null-effect", effect=False),
-        replace(DEFAULT, name="null-taste", shared=True, department=0.0, leaf=0.0, brand=0.0, style=0.0, noise=0.0,
+        replace(DEFAULT, name="null-taste", department=0.0, leaf=0.0, brand=0.0, style=0.0, noise=0.0,
                 drift=0.0, quality=0.05, price_sense=0.05, price_sense_spread=0.0, novelty=0.0, consumables=0.0,
                 owned=0.0, habit=0.0, bored=0.0, annoyed_repeated=0.0, related=0.0, late_items=0.0),
         replace(DEFAULT, name="other-laws", use_up_law="periodic", taste_law="topics", annoyance_law="sameness",
@@ -134,8 +134,8 @@ def preset(name: str = "default", **changes: Any) -> Preset:
     for key in changes:
         _known(key, known, f"preset {name!r}")
     changed = replace(PRESETS[name], **changes)
-    if changed.shoppers < 1 or changed.items < 1:
-        raise SettingError("preset", got=f"{changed.shoppers} shoppers, {changed.items} items", wanted="one or more")
+    if changed.shoppers < 1 or changed.items < MIN_ITEMS:
+        raise SettingError("preset", got=f"{changed.shoppers} shoppers, {changed.items} items", wanted=f"at least 1 and {MIN_ITEMS}")
     return changed
 
 
