@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from regulars.core.arrays import Floats, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
-from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, Unsupported
+from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, SettingError, Unsupported
 from regulars.core.topk import NOTHING, top_k
 
 FORMAT = 1
@@ -35,6 +35,14 @@ class Can(Enum):
     FACTORS = "user_vectors and item_vectors, whose inner product is the score"
     BECAUSE = "names the history item that an item's score leans on most"
     RATINGS = "scores are predicted ratings"
+
+
+def check_range(where: str, value: float, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+    """Refuse a constructor's number outside [low, high], not a number, or not whole where it must be."""
+    kind = "a whole number" if whole else "a number"
+    right_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not (right_type and low <= value <= high and value != float("inf")):
+        raise SettingError(where, got=repr(value), wanted=f"{kind} in [{low:g}, {high:g}]")
 
 
 class Model(ABC):
@@ -92,8 +100,7 @@ class Model(ABC):
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's settings."""
-        names = [name for name in inspect.signature(type(self).__init__).parameters if name != "self"]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
@@ -130,10 +137,10 @@ class Model(ABC):
             model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in manifest["params"].items()})
             for name, kind in manifest["kinds"].items():
                 setattr(model, name, _read(folder, name, kind, manifest["values"]))
-        except (TypeError, KeyError, ValueError, OSError) as error:
-            if isinstance(error, RegularsError):
-                raise
-            raise ModelError(str(folder), got=str(error), wanted=f"a saved {cls.name!r} model") from error
+            model._check_fitted()
+        except (TypeError, KeyError, ValueError, AttributeError, OSError, RegularsError) as error:
+            raise ModelError(str(folder), got=str(error), wanted=f"a saved {cls.name!r} model",
+                             remedy="Train again, or roll back to another version.") from error  # fmt: skip
         return model
 
     def _cannot(self, ability: Can) -> Unsupported:
@@ -192,7 +199,8 @@ def _write(folder: Path, name: str, value: Any) -> tuple[str, Any]:
 
 def _read(folder: Path, name: str, kind: str, values: dict[str, Any]) -> Any:
     def array(file: str) -> NDArray[Any]:
-        return np.asarray(np.load(folder / file, mmap_mode="r", allow_pickle=False))
+        # copy on write: pages are shared by all workers, yet kernels see the type they were compiled for
+        return np.asarray(np.load(folder / file, mmap_mode="c", allow_pickle=False))
 
     if kind == "array":
         return array(f"{name}.npy")

@@ -1,0 +1,167 @@
+"""Content: items like those the shopper had to do with, by what stands in the catalogue.
+
+Blocks - words, character n-grams, category path, tags, brand, price band - are each TF-IDF weighted and scaled to
+length 1 (Salton & Buckley 1988), then put side by side, so that likeness is a weighted mean of cosines. The nearest
+items of each item are found at the fit; a score is the history's weighted sum of likenesses, item looked at included.
+Fit O(sum over features of df^2) in blocks of rows, score O(history x neighbours): works for items nobody bought yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+
+from regulars.core.arrays import Indices, Matrix, Scores
+from regulars.core.clock import Instant
+from regulars.core.data import Dataset, Histories, Items
+from regulars.core.topk import top_k
+from regulars.models.base import Can, Model, check_range
+from regulars.models.text import gram_counts, word_counts
+
+STRONGEST = 48  # features of one text that are kept: the rest add cost, hardly likeness
+CELLS = 8_000_000  # of one dense block of likenesses
+
+
+class Content(Model):
+    """Mean likeness to the shopper's items, in [0, 1]; 0 where nothing is known of either."""
+
+    name = "content"
+    can = frozenset({Can.BECAUSE})
+
+    def __init__(
+        self, *, neighbours: int = 100, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
+        price: float = 0.15, context_weight: float = 1.0,
+    ) -> None:  # fmt: skip
+        check_range("content: neighbours", neighbours, 1, whole=True)
+        check_range("content: text", text, 0.0)
+        check_range("content: category", category, 0.0)
+        check_range("content: brand", brand, 0.0)
+        check_range("content: price", price, 0.0)
+        check_range("content: context_weight", context_weight, 0.0)
+        self.neighbours, self.text, self.category, self.brand = neighbours, text, category, brand
+        self.price, self.context_weight = price, context_weight
+
+    def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
+        self.neighbours_ = _nearest(self._features(data.items), self.neighbours)
+
+    def _features(self, items: Items) -> Matrix:
+        """Every item as one sparse row of length 1 (of length 0 when nothing is known of it)."""
+        texts = [f"{title}. {text}" for title, text in zip(items.title, items.description, strict=True)]
+        prefixes = [[path[:depth] for depth in range(1, len(path) + 1)] for path in items.category]
+        blocks = (
+            (self.text, _unit(_strongest(_tf_idf(word_counts(texts))))),
+            (self.text, _unit(_strongest(_tf_idf(gram_counts(texts))))),
+            (self.category, _unit(_tf_idf(_one_hot(prefixes)))),
+            (self.category, _unit(_tf_idf(_one_hot(items.tags)))),
+            (self.brand, _unit(_one_hot([[brand] if brand else [] for brand in items.brand]))),
+            (self.price, _unit(_price_bands(items))),
+        )
+        return _unit(sp.csr_array(sp.hstack([np.float32(np.sqrt(w)) * block for w, block in blocks], format="csr")))
+
+    def score(self, histories: Histories, now: Instant) -> Scores:
+        """Mean likeness to the history's items, weighted by the shopper's weights `(n, n_items)`."""
+        self._check_fitted()
+        self._check_width(histories)
+        scores: Scores = (self._profile(histories) @ self.neighbours_).toarray()
+        return scores
+
+    def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
+        """The history item that adds most to each item's score, -1 where none does."""
+        self._check_fitted()
+        self._check_width(history)
+        weights = history.user_items
+        if not len(weights.indices):
+            return np.full(len(item_idx), -1, dtype=np.int32)
+        shares = self.neighbours_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
+        best = shares.argmax(axis=0)
+        named = np.where(shares[best, np.arange(len(item_idx))] > 0, weights.indices[best], -1)
+        return named.astype(np.int32)
+
+    def _profile(self, histories: Histories) -> Matrix:
+        """Weights over items; absolute weights of a row sum to 1."""
+        weights = histories.user_items
+        totals = np.asarray(abs(weights).sum(axis=1), dtype=np.float32)
+        if histories.context_item is not None:
+            rows = np.flatnonzero(histories.context_item >= 0)
+            worth = np.float32(self.context_weight) * np.where(totals[rows] > 0, totals[rows], np.float32(1))
+            looked_at = (worth, (rows, histories.context_item[rows]))
+            weights = sp.csr_array(weights + sp.coo_array(looked_at, shape=weights.shape).tocsr())
+            totals[rows] += worth
+        scale = np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)
+        profile: Matrix = sp.csr_array(
+            (weights.data * np.repeat(scale, np.diff(weights.indptr)), weights.indices, weights.indptr),
+            shape=weights.shape,
+        )
+        return profile
+
+
+def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:
+    """One row an item, one column a distinct name."""
+    codes: dict[object, int] = {}
+    columns: list[int] = []
+    indptr = [0]
+    for row in names:
+        columns.extend(sorted({codes.setdefault(name, len(codes)) for name in row}))
+        indptr.append(len(columns))
+    cells = (np.ones(len(columns), dtype=np.float32), columns, indptr)
+    return sp.csr_array(cells, shape=(len(indptr) - 1, max(1, len(codes))), dtype=np.float32)
+
+
+def _price_bands(items: Items) -> Matrix:
+    """Half-octaves of price, shared between the two nearest bands so that no border cuts neighbours apart."""
+    known = np.flatnonzero(items.price > 0)
+    band = 2.0 * np.log2(items.price[known])
+    low = np.floor(band)
+    upper = (band - low).astype(np.float32)
+    rows, columns = np.concatenate((known, known)), np.concatenate((low, low + 1)).astype(np.int32)
+    bands = sp.coo_array((np.concatenate((1 - upper, upper)), (rows, columns)), shape=(len(items), 130))
+    return sp.csr_array(bands, dtype=np.float32)
+
+
+def _tf_idf(counts: Matrix) -> Matrix:
+    """(1 + ln tf) ln((n + 1) / (df + 1/2)): what is everywhere says nothing."""
+    n_items, n_columns = counts.shape
+    spread = np.bincount(counts.indices, minlength=n_columns)[counts.indices]
+    rarity = np.log((n_items + 1.0) / (spread + 0.5)).astype(np.float32)
+    counts.data = (1.0 + np.log(counts.data)) * rarity
+    return counts
+
+
+def _strongest(rows: Matrix) -> Matrix:
+    """Keep the strongest features of each row; ties go to the lower column."""
+    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    ranked = np.lexsort((rows.indices, -rows.data, owner))
+    kept = np.sort(ranked[np.arange(len(owner)) - rows.indptr[owner] < STRONGEST])
+    return sp.csr_array(
+        sp.coo_array((rows.data[kept], (owner[kept].astype(np.int32), rows.indices[kept])), shape=rows.shape)
+    )
+
+
+def _unit(rows: Matrix) -> Matrix:
+    """Scale every row to length 1; empty rows stay empty."""
+    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    length = np.sqrt(np.bincount(owner, weights=rows.data.astype(np.float64) ** 2, minlength=rows.shape[0]))
+    rows.data = (rows.data / np.maximum(length[owner], 1e-12)).astype(np.float32)
+    return rows
+
+
+def _nearest(features: Matrix, k: int) -> Matrix:
+    """The `k` items most like each item, with their likeness, itself left out `(n_items, n_items)`."""
+    n_items = features.shape[0]
+    turned = sp.csr_array(features.T)
+    step = max(1, CELLS // max(1, n_items))
+    parts = [sp.csr_array((0, n_items), dtype=np.float32)]
+    for start in range(0, n_items, step):
+        likeness = (features[start : start + step] @ turned).toarray()
+        likeness[np.arange(len(likeness)), np.arange(start, start + len(likeness))] = -np.inf
+        likeness[likeness <= 0] = -np.inf
+        items, values = top_k(likeness, min(k, n_items))
+        found = items >= 0
+        rows = np.repeat(np.arange(len(items), dtype=np.int32), found.sum(axis=1))
+        cells = (values[found], (rows, items[found]))
+        parts.append(sp.coo_array(cells, shape=likeness.shape).tocsr())
+    nearest: Matrix = sp.csr_array(sp.vstack(parts, format="csr"))
+    nearest.sort_indices()
+    return nearest
