@@ -1,0 +1,128 @@
+"""`build_dataset`: from journal and lake to everything a model may learn from, as it was known at an instant."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ibis.backends.duckdb import Backend
+
+from regulars.clean import rules
+from regulars.clean.features import item_features, user_features
+from regulars.clean.records import Records, read_records
+from regulars.clean.refunds import Netting, net_refunds
+from regulars.clean.report import CleanReport, RuleCount
+from regulars.clean.sessions import number_orders, number_sessions
+from regulars.clean.shown import NOBODY, shown_items
+from regulars.clean.weights import event_weights
+from regulars.core.arrays import Floats
+from regulars.core.clock import Instant
+from regulars.core.data import Dataset, Interactions, Items, Shown, Users
+from regulars.core.settings import CleanSettings, Settings
+
+if TYPE_CHECKING:
+    from regulars.events.journal import Journal
+
+
+def build_dataset(
+    journal: Journal, settings: Settings, *, as_of: Instant | None = None
+) -> tuple[Dataset, CleanReport]:
+    """Build the Dataset of all that happened up to `as_of`; None = all that the journal holds, as of its last row.
+
+    Nothing later than the instant enters: no event, price, text, stock or attribute. Which keys are one shopper,
+    and whom to forget, is taken as it is known now. Items are sorted by id, shoppers by their first journal offset.
+    Raises `StorageError` where the lake cannot be read.
+    """
+    started = time.perf_counter()
+    snapshot = journal.snapshot()
+    records = read_records(snapshot, as_of)
+    source = rules.Source(snapshot.files, snapshot.tail, as_of, records.gone, settings.clean.drop_duplicates)
+    with rules.engine(settings, journal.home / "tmp") as connection:
+        table = rules.events(connection, source)
+        census = rules.census(connection, table)
+        items = item_features(records, rules.item_ids(connection, table))
+        users = user_features(records, _shoppers(census, records))
+        columns = _columns(connection, table, census, (records, users, items))
+        shown = _shown(connection, table, (records, users, items))
+    instant = as_of if as_of is not None else int(census["last_at"].max(initial=0)) or records.last_at
+    interactions, netting = _interactions(columns, settings.clean, instant)
+    counts = _count_rules(census, records, interactions, netting)
+    report = CleanReport(counts, int(census["n"].sum()), len(interactions), time.perf_counter() - started)
+    return Dataset(instant, users, items, interactions, shown), report
+
+
+def _shoppers(census: rules.Columns, records: Records) -> list[int]:
+    """Keys of everybody with a row, a change or a decision, by first journal offset."""
+    first = dict(records.first_offset)
+    kept = census["fate"] == rules.KEPT
+    for key, offset in zip(census["user_key"][kept].tolist(), census["first_offset"][kept].tolist(), strict=True):
+        shopper = records.canonical_key(key)
+        first[shopper] = min(offset, first.get(shopper, offset))
+    return sorted(first, key=first.__getitem__)
+
+
+_Known = tuple[Records, Users, Items]
+
+
+def _columns(connection: Backend, table: rules.Table, census: rules.Columns, known: _Known) -> rules.Columns:
+    """The kept rows, sorted by (user_idx, at, offset)."""
+    records, users, items = known
+    kept = census["fate"] == rules.KEPT
+    user_idx = {key: users.keys.get(records.canonical_key(key)) for key in census["user_key"][kept].tolist()}
+    columns = rules.read_rows(connection, table, user_idx, items.ids.ids, int(census["n"][kept].sum()))
+    order = np.lexsort((columns.pop("offset"), columns["at"], columns["user_idx"]))
+    return {name: columns.pop(name)[order] for name in list(columns)}
+
+
+def _shown(connection: Backend, table: rules.Table, known: _Known) -> Shown:
+    records, users, items = known
+    if not records.decisions:
+        return NOBODY
+    rows = [users.keys.get(records.canonical_key(decision.user_key)) for decision in records.decisions]
+    return shown_items(records.decisions, rows, items.ids, rules.named_slates(connection, table))
+
+
+def _interactions(columns: rules.Columns, clean: CleanSettings, now: Instant) -> tuple[Interactions, Netting]:
+    """Sessions, baskets, net quantities and weights over the sorted rows."""
+    user_idx, item_idx, kind, at = (columns[name] for name in ("user_idx", "item_idx", "kind", "at"))
+    session_idx = number_sessions(user_idx, at, columns.pop("session_code"), int(clean.session_gap))
+    order_code = columns.pop("order_code")
+    order_idx = number_orders(user_idx, kind, order_code, session_idx)
+    gross = columns.pop("quantity")
+    netting = net_refunds(user_idx, item_idx, kind, gross, order_code)
+    weight = event_weights(kind, at, now, clean)
+    weight *= _share_kept(gross, netting.quantity)
+    interactions = Interactions(
+        **columns, weight=weight, quantity=netting.quantity, session_idx=session_idx, order_idx=order_idx
+    )
+    return interactions, netting
+
+
+def _share_kept(gross: Floats, net: Floats) -> Floats:
+    """The part of each quantity that was not given back, 1 where none was."""
+    share = np.ones(len(gross), dtype=np.float32)
+    return np.divide(net, gross, out=share, where=net != gross)
+
+
+def _count_rules(
+    census: rules.Columns, records: Records, interactions: Interactions, netting: Netting
+) -> tuple[RuleCount, ...]:
+    by_fate = np.bincount(census["fate"], weights=census["n"], minlength=5).astype(np.int64).tolist()
+    kept = census["fate"] == rules.KEPT
+    joined = np.isin(census["user_key"], list(records.canonical)) & kept
+    n_sessions = int(interactions.session_idx.max(initial=-1)) + 1
+    erased, copies = by_fate[rules.ERASED], by_fate[rules.COPY]
+    no_item, impressions = by_fate[rules.NO_ITEM], by_fate[rules.IMPRESSION]
+    refunds = netting.matched + netting.unmatched
+    unpriced = int(census["n_unpriced"][kept].sum())
+    return (
+        RuleCount("tombstones", erased, erased, f"rows of {len(set(records.gone))} forgotten keys"),
+        RuleCount("duplicates", copies, copies, "rows equal in everything but their id"),
+        RuleCount("searches", no_item, no_item, "rows without an item"),
+        RuleCount("impressions", impressions, impressions, "rows that only say what was seen"),
+        RuleCount("identities", int(census["n"][joined].sum()), 0, "rows read as another key of the same shopper"),
+        RuleCount("money", unpriced, 0, "purchases without a price"),
+        RuleCount("sessions", len(interactions), 0, f"rows in {n_sessions} sessions"),
+        RuleCount("refunds", refunds, 0, f"refunds, {netting.unmatched} of them without their purchase"),
+    )

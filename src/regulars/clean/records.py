@@ -1,0 +1,92 @@
+"""What the journal holds beside interactions, as of an instant: identities, tombstones, changes, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from regulars.core.clock import Instant
+from regulars.events.schema import Decision, Event, ItemChange, Tombstone, UserChange
+
+if TYPE_CHECKING:
+    from regulars.events.snapshot import Snapshot
+
+Known = TypeVar("Known", ItemChange, UserChange, Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Shoppers are named by the key they are read as; what a tombstone covers is gone."""
+
+    canonical: Mapping[int, int]
+    gone: Mapping[int, Instant]  # every raw key of a forgotten shopper -> instant of the tombstone
+    items: list[ItemChange]  # oldest first
+    users: list[UserChange]  # oldest first
+    decisions: list[Decision]
+    first_offset: Mapping[int, int]  # of a shopper's changes and decisions
+
+    def canonical_key(self, key: int) -> int:
+        """The key that this one is read as."""
+        return self.canonical.get(key, key)
+
+    @property
+    def last_at(self) -> Instant:
+        """Latest instant of all, 0 where there is none."""
+        every: list[ItemChange | UserChange | Decision] = [*self.items, *self.users, *self.decisions]
+        return max((each.timestamp for each in every), default=0)
+
+
+def read_records(snapshot: Snapshot, as_of: Instant | None) -> Records:
+    """Read them all; identities and tombstones hold for every instant, whenever they became known."""
+    canonical = snapshot.canonical()
+    gone = _gone(snapshot.records("tombstone"), canonical)
+    users = _alive(_up_to(snapshot.records("user"), UserChange, as_of), gone)
+    decisions = _alive(_up_to(snapshot.records("decision"), Decision, as_of), gone)
+    first_offset: dict[int, int] = {}
+    seen = [(offset, each.user_key) for offset, each in users] + [
+        (offset, each.user_key) for offset, each in decisions
+    ]
+    for offset, raw_key in seen:
+        key = canonical.get(raw_key, raw_key)
+        first_offset[key] = min(offset, first_offset.get(key, offset))
+    return Records(
+        canonical=canonical,
+        gone=gone,
+        items=[change for _, change in _up_to(snapshot.records("item"), ItemChange, as_of)],
+        users=[change for _, change in users],
+        decisions=[decision for _, decision in decisions],
+        first_offset=first_offset,
+    )
+
+
+def _up_to(records: Iterable[tuple[int, Event]], kind: type[Known], as_of: Instant | None) -> list[tuple[int, Known]]:
+    """Records at or before the instant, oldest first; those of one instant in journal order."""
+    known = [
+        (offset, record)
+        for offset, record in records
+        if isinstance(record, kind) and (as_of is None or record.timestamp <= as_of)
+    ]
+    return sorted(known, key=lambda entry: (entry[1].timestamp, entry[0]))
+
+
+def _gone(tombstones: Iterable[tuple[int, Event]], canonical: Mapping[int, int]) -> dict[int, Instant]:
+    """Until when each raw key is forgotten: the tombstone of one key covers all that are read as the same."""
+    until: dict[int, Instant] = {}
+    for _, tombstone in tombstones:
+        if isinstance(tombstone, Tombstone):
+            key = canonical.get(tombstone.user_key, tombstone.user_key)
+            until[key] = max(tombstone.timestamp, until.get(key, tombstone.timestamp))
+    joined = {other: until[key] for other, key in canonical.items() if key in until}
+    return until | joined
+
+
+Own = TypeVar("Own", UserChange, Decision)
+
+
+def _alive(records: list[tuple[int, Own]], gone: Mapping[int, Instant]) -> list[tuple[int, Own]]:
+    return [
+        (offset, record)
+        for offset, record in records
+        if record.user_key not in gone or record.timestamp > gone[record.user_key]
+    ]
