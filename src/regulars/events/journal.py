@@ -184,11 +184,9 @@ class Journal:
             ).fetchall()
         if not rows:
             return 0
-        events = [(row[0], row[1], decoder.decode(row[4])) for row in rows if row[2] == "interaction"]
-        records = [row for row in rows if row[2] != "interaction"]
-        columns = list(zip(*records, strict=True)) or [[]] * len(lake.RECORDS)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, lake.RECORDS, strict=True)]
-        entries = lake.write_records(self.lake, pa.Table.from_arrays(arrays, schema=lake.RECORDS))
+        decoded = [(offset, received, decoder.decode(payload)) for offset, received, _, _, payload in rows]
+        events = [(offset, received, event) for offset, received, event in decoded if isinstance(event, Interaction)]
+        entries = lake.write_records(self.lake, lake.record_table([row for row in rows if row[2] != "interaction"]))
         if events:
             entries += lake.write_interactions(self.lake, lake.table_of(events))
         lake.fail_point("compact-before-commit")

@@ -109,7 +109,7 @@ def events_of(table: pa.Table) -> list[Numbered]:
     """The events of an INTERACTIONS table, in its order."""
     columns = [table.column(field.name).to_pylist() for field in BULK]
     names = BULK.names
-    events = []
+    events: list[Numbered] = []
     for offset, *values in zip(table.column("offset").to_pylist(), *columns, strict=True):
         fields = dict(zip(names, values, strict=True))
         fields["properties"] = msgspec.json.decode(fields["properties"]) if fields["properties"] else {}
@@ -131,6 +131,13 @@ def records_of(table: pa.Table) -> list[Numbered]:
     """The events of a RECORDS table, in its order."""
     pairs = zip(table.column("offset").to_pylist(), table.column("payload").to_pylist(), strict=True)
     return [(offset, decoder.decode(payload)) for offset, payload in pairs]
+
+
+def record_table(rows: Sequence[tuple[int, Instant, str, Instant, bytes]]) -> pa.Table:
+    """Arrow table (RECORDS) of (offset, received_at, kind, timestamp, payload) rows."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(RECORDS)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, RECORDS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORDS)
 
 
 def days_of(timestamps: Any) -> np.ndarray[Any, np.dtype[np.int64]]:

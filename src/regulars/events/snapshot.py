@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -20,6 +21,12 @@ class Snapshot:
     tail: pa.Table  # lake.INTERACTIONS
     record_files: tuple[str, ...] = field(repr=False)
     tail_records: tuple[tuple[int, Event], ...] = field(repr=False)
+
+    def interactions(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of every interaction, lake and tail, in no particular order."""
+        names = list(columns)
+        parts = [pq.read_table(file, columns=names, partitioning=None) for file in self.files]
+        return pa.concat_tables([*parts, self.tail.select(names)], promote_options="permissive")
 
     def records(self, kind: str) -> list[tuple[int, Event]]:
         """Every event of a kind that is not an interaction, by offset.

@@ -1,1 +1,1 @@
-"""One file for each layout of file that comes in."""
+"""Layouts of files, one a file; the registry names them."""
