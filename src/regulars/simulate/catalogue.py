@@ -57,14 +57,14 @@ class Catalogue:
         start = uniforms(self.stock_key, items, day - ago)
         length = hashes(self.stock_key + 1, items, day - ago) % np.uint64(self.outage_days) + np.uint64(1)
         out = ((start < self.outages) & (length > ago.astype(np.uint64))).any(axis=0)
-        return ~out & (self.released <= day)
+        return np.asarray(~out & (self.released <= day))
 
     def come_across(self, leaf: Indices, draws: NDArray[np.float64]) -> Indices:
         """Items met in a category, by fame; `leaf` and uniform `draws` of one shape."""
         top = np.concatenate(([0.0], self.cumulated))
         low, high = top[self.first[leaf]], top[self.first[leaf + 1]]
         found = np.searchsorted(self.cumulated, low + draws * (high - low), side="right")
-        return np.clip(found, self.first[leaf], self.first[leaf + 1] - 1).astype(np.int32)
+        return np.asarray(np.clip(found, self.first[leaf], self.first[leaf + 1] - 1), dtype=np.int32)
 
 
 def build_catalogue(preset: Preset, seed: int) -> Catalogue:
@@ -118,7 +118,7 @@ def _complements(rng: np.random.Generator, n_leaves: int) -> Indices:
     """A leaf of mostly the same department for each leaf, never itself."""
     complement = np.empty(n_leaves, dtype=np.int32)
     for leaf in range(n_leaves):
-        near = np.flatnonzero(DEPARTMENT_OF == DEPARTMENT_OF[leaf])
+        near = np.flatnonzero(DEPARTMENT_OF[leaf] == DEPARTMENT_OF)
         pool = near if rng.random() < 0.8 else np.arange(n_leaves)
         complement[leaf] = rng.choice(pool[pool != leaf])
     return complement

@@ -55,7 +55,7 @@ class Log:
     def add(self, kind: str, shopper: Indices, item: Indices, at: Instants, **columns: Any) -> None:
         """Note events of one kind; `columns` may hold quantity, value, order_day, slate, slot, position."""
         n = len(shopper)
-        row = {
+        row: dict[str, NDArray[Any]] = {
             "kind": np.full(n, TYPES.index(kind), dtype=np.int8), "shopper": shopper, "item": item, "at": at,
             "quantity": np.ones(n), "value": np.full(n, np.nan), "order_day": np.full(n, -1, dtype=np.int64),
             "slate": np.zeros(n, dtype=np.int32), "slot": np.zeros(n, dtype=np.int8),

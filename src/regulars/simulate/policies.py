@@ -9,8 +9,10 @@ from regulars.core.topk import top_k
 from regulars.simulate.protocol import PolicyAnswer, PolicyRequest
 from regulars.simulate.shop import Shop
 from regulars.simulate.state import sigmoid
-from regulars.simulate.visit import OFTEN
+from regulars.simulate.visit import OFTEN, irrelevance
 from regulars.simulate.world import World
+
+SEEN = 5  # items of a slate that are looked at, about
 
 
 class Random:
@@ -44,13 +46,18 @@ class Oracle:
         state, world = self.shop.state, self.shop.world
         who = request.shopper[rows][:, None]
         items = np.arange(len(world.catalogue), dtype=np.int32)[None, :]
-        liking = state.wanting(who, items) + state.related(items, request.context_item[rows][:, None])
-        if self.noise:
-            liking = liking + self.noise * world.normal("oracle-noise", who, items)
+        liking = self.liking(who, items) + state.related(items, request.context_item[rows][:, None])
         before = looks(self.shop, request.shopper[rows])
         scores = self._gain(liking - world.preset.bored * before, before, who)
         scores[:, ~world.catalogue.in_stock(request.day)] = -np.inf
         return top_k(scores, request.limit)[0]
+
+    def liking(self, who: Indices, items: Indices) -> Floats:
+        """Utility today as the oracle believes it, `(n, 1)` against `(1, n_items)`."""
+        liking = self.shop.state.wanting(who, items)
+        if self.noise:
+            liking += (self.noise * self.shop.world.normal("oracle-noise", who, items)).astype(np.float32)
+        return liking
 
     def _gain(self, liking: Floats, before: Floats, who: Indices) -> Floats:
         """Expected mood when the item is looked at."""
@@ -58,9 +65,9 @@ class Oracle:
         click, buy = sigmoid(liking - preset.click_at), sigmoid(liking - preset.buy_at)
         needed = state.urgency(who, self.shop.world.catalogue.leaf[None, :]) > 0
         gain = click * (preset.pleased_click + buy * np.where(needed, preset.pleased_need, preset.pleased_buy))
-        loss = preset.annoyed_irrelevant / 5 * (liking < preset.irrelevant_at)
-        loss = loss + preset.annoyed_repeated * (before > OFTEN)
-        return (gain - loss).astype(np.float32)
+        irrelevant = preset.annoyed_irrelevant / SEEN * irrelevance(preset, liking) * (1 - click)
+        loss = irrelevant + preset.annoyed_repeated * (before > OFTEN)
+        return np.asarray(gain - loss, dtype=np.float32)
 
 
 def looks(shop: Shop, shopper: Indices) -> Floats:

@@ -27,10 +27,10 @@ class Preset:
 
     # goods
     consumables: float = 1.0  # share of the consumable categories that stay so; the others last
-    quality: float = 0.35  # spread of what everybody likes better
+    quality: float = 0.6  # spread of what everybody likes better
     fame: float = 0.9  # spread of the logarithm of how easily an item is come across
-    fame_quality: float = 0.5  # correlation of fame and quality
-    late_items: float = 0.12  # share of the items released while the shop runs
+    fame_quality: float = 0.6  # correlation of fame and quality
+    late_items: float = 0.25  # share of the items released while the shop runs
     release_days: int = 90  # over which they are released
     outages: float = 0.003  # chance a day that an item runs out
     outage_days: int = 6  # longest time until it returns
@@ -48,7 +48,7 @@ class Preset:
     topic_days: float = 21.0
     price_sense: float = 0.45  # mean; utility lost for each factor e above the category's usual price
     price_sense_spread: float = 0.5
-    novelty: float = 0.7  # mean appetite for what was released in the last ...
+    novelty: float = 1.6  # mean appetite for what was released in the last ...
     fresh_days: float = 14.0
 
     # need
@@ -58,21 +58,21 @@ class Preset:
     use_up_shape: float = 14.0  # of gamma or Weibull: higher is more regular
     early: float = 2.0  # days before it is used up that one would already buy
     elsewhere: float = 5.0  # mean days after which another shop has served the need
-    need: float = 2.3  # utility of what is needed now
-    sated: float = 1.3  # lost while there is enough at home
-    unused: float = 0.9  # lost where the household does not use it
+    need: float = 2.7  # utility of what is needed now
+    sated: float = 2.0  # lost while there is enough at home
+    unused: float = 1.0  # lost where the household does not use it
     owned: float = 2.0  # lost for a durable just bought, fading over ...
     owned_days: float = 80.0
-    habit: float = 0.8  # gained by the item bought last in a category
+    habit: float = 1.2  # gained by the item bought last in a category
 
     # what a slate does
     effect: bool = True  # False: clicks happen, and nothing follows from a slate
     look: float = 0.55  # chance to look at position p: (p + 1) ** -look
-    click_at: float = 2.3
-    buy_at: float = 2.4
-    most_bought: int = 2  # of one slate
+    click_at: float = 2.8
+    buy_at: float = 3.4
+    most_bought: int = 1  # of one slate
     related: float = 0.9  # gained on a product page by alternatives and complements
-    bored: float = 0.35  # lost for each earlier look without a click, fading over ...
+    bored: float = 0.2  # lost for each earlier look without a click, fading over ...
     bored_days: float = 7.0
 
     # what shoppers do by themselves
@@ -81,25 +81,26 @@ class Preset:
     browse: float = 1.3  # categories browsed a visit, mean
     considered: int = 6  # items come across in a category
     browse_buy_at: float = 3.1
+    browse_cart_at: float = 2.2  # put into the cart, and left there unless bought
     rate: float = 0.15  # chance to rate a purchase
     refund: float = 0.02  # chance to bring it back
 
     # coming back
     annoyance_law: Literal["irrelevance", "sameness"] = "irrelevance"
-    gap: float = 5.2  # days between visits of a typical shopper in an even mood
+    gap: float = 7.0  # days between visits of a typical shopper in an even mood
     gap_own: float = 0.35  # spread among shoppers, as a logarithm
     gap_noise: float = 0.55  # spread from visit to visit, as a logarithm
     weekdays: tuple[float, ...] = (0.9, 0.85, 0.85, 0.9, 1.0, 1.0, 0.95)  # chance to keep a date, Monday first
-    pleased_click: float = 0.22  # mood gained by each of up to three clicks on a slate
-    pleased_need: float = 0.45  # by a need that a slate reminded of
-    pleased_buy: float = 0.20  # by something else bought from a slate
+    pleased_click: float = 0.1  # mood gained by each of up to three clicks on a slate
+    pleased_need: float = 0.6  # by a need that a slate reminded of
+    pleased_buy: float = 0.12  # by something else bought from a slate
     pleased_self: float = 0.12  # by something found without a slate
     irrelevant_at: float = 0.2  # an item below this utility is irrelevant
-    annoyed_irrelevant: float = 0.75  # mood lost when all that was looked at is irrelevant
-    annoyed_repeated: float = 0.08  # for each item seen again and again
+    annoyed_irrelevant: float = 0.7  # mood lost when all that was looked at is irrelevant
+    annoyed_repeated: float = 0.04  # for each item seen again and again
     annoyed_stock: float = 0.25  # for something that is not to be had
     mood_keep: float = 0.5  # share of the mood that lasts until the next visit
-    mood_gap: float = 0.6  # shortens or lengthens the time to the next visit
+    mood_gap: float = 0.35  # shortens or lengthens the time to the next visit
     lose: float = 0.022  # chance to leave for good at a visit in an even mood
     lose_mood: float = 1.6
     patience: float = 0.35  # spread among shoppers of how annoyance counts
@@ -112,15 +113,17 @@ PRESETS: dict[str, Preset] = {
     each.name: each
     for each in (
         DEFAULT,
-        replace(DEFAULT, name="durables", consumables=0.15, browse=1.8, browse_buy_at=2.6, owned_days=150.0),
-        replace(DEFAULT, name="grocery", uses=0.65, habit=1.4, need=2.6, browse=0.6, use_up_shape=25.0, leaf=0.45),
-        replace(DEFAULT, name="sparse", items=2000, gap=6.5, browse=0.8, gap_noise=0.7, late_items=0.2),
+        replace(DEFAULT, name="durables", consumables=0.15, browse=1.8, browse_buy_at=2.6, browse_cart_at=1.8,
+                owned_days=150.0, buy_at=4.2),
+        replace(DEFAULT, name="grocery", uses=0.65, habit=1.6, need=3.0, browse=0.6, use_up_shape=25.0, leaf=0.45),
+        replace(DEFAULT, name="sparse", items=2000, gap=6.5, browse=0.8, gap_noise=0.7, late_items=0.35),
         replace(DEFAULT, name="fickle", drift=1.0, drift_days=12.0, leaf=0.4, habit=0.3, gap_spread=0.5,
                 use_up_shape=4.0),
         replace(DEFAULT, name="null-effect", effect=False),
         replace(DEFAULT, name="null-taste", department=0.0, leaf=0.0, brand=0.0, style=0.0, noise=0.0,
-                drift=0.0, quality=0.05, price_sense=0.05, price_sense_spread=0.0, novelty=0.0, consumables=0.0,
-                owned=0.0, habit=0.0, bored=0.0, annoyed_repeated=0.0, related=0.0, late_items=0.0),
+                drift=0.0, quality=0.02, price_sense=0.02, price_sense_spread=0.0, novelty=0.0, consumables=0.0,
+                owned=0.0, habit=0.0, bored=0.0, annoyed_repeated=0.0, related=0.0, late_items=0.0,
+                click_at=1.4, buy_at=2.2, browse_buy_at=1.4, browse_cart_at=0.8, irrelevant_at=-0.5),
         replace(DEFAULT, name="other-laws", use_up_law="periodic", taste_law="topics", annoyance_law="sameness",
                 gap_spread=0.45, leaf=0.9),
     )
@@ -135,7 +138,9 @@ def preset(name: str = "default", **changes: Any) -> Preset:
         _known(key, known, f"preset {name!r}")
     changed = replace(PRESETS[name], **changes)
     if changed.shoppers < 1 or changed.items < MIN_ITEMS:
-        raise SettingError("preset", got=f"{changed.shoppers} shoppers, {changed.items} items", wanted=f"at least 1 and {MIN_ITEMS}")
+        raise SettingError(
+            "preset", got=f"{changed.shoppers} shoppers, {changed.items} items", wanted=f"at least 1 and {MIN_ITEMS}"
+        )
     return changed
 
 

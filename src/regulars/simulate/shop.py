@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Indices
+from regulars.core.arrays import Indices, Mask
 from regulars.core.clock import DAY, HOUR, MINUTE
 from regulars.simulate.log import Log
 from regulars.simulate.protocol import DayStats, Policy, PolicyRequest, Record, Slot
@@ -59,8 +59,8 @@ class Shop:
         self._tell_later(log)
         visits = Visits(state, log, state.visitors())
         everybody = np.arange(len(visits.shopper), dtype=np.int32)
-        self._ask(policy, visits, "home", everybody, 0)
         visits.search()
+        self._ask(policy, visits, "home", everybody, 0)
         visits.browse()
         record(log.take())
         self._ask(policy, visits, "product", np.flatnonzero(visits.opened >= 0).astype(np.int32), 12 * MINUTE)
@@ -86,22 +86,26 @@ class Shop:
         """Put everything on one order, and plan what is said or brought back later."""
         state, day, preset = self.state, self.state.day, self.world.preset
         shopper, item = visits.shopper[basket.row], basket.item
-        lasts = self.world.catalogue.lasts[self.world.catalogue.leaf[item]]
-        quantity = np.where(lasts > 0, self.world.shoppers.pack[shopper], 1).astype(np.float64)
+        quantity = self.world.pieces(shopper, item)
         source = {"slate": basket.slate, "slot": basket.slot, "position": basket.position, "quantity": quantity}
         at = visits.at[basket.row]
         visits.log.add("add_to_cart", shopper, item, at + 18 * MINUTE, **source)
         visits.log.add("purchase", shopper, item, at + 20 * MINUTE, order_day=day, **source)
         liking = self.world.taste(shopper, item, day)
         state.buy(shopper, item)
-        bought = {"shopper": shopper, "item": item, "quantity": quantity, "order_day": np.full(len(item), day)}
+        bought: dict[str, NDArray[Any]] = {
+            "shopper": shopper,
+            "item": item,
+            "quantity": quantity,
+            "order_day": np.full(len(item), day),
+        }
         rates = self.world.draw("rate", shopper, item, day) < preset.rate
         stars = np.clip(np.round(3.4 + 0.8 * liking + 0.7 * self.world.normal("stars", shopper, item, day)), 1, 5)
         self._plan(day + RATED_AFTER, rates, bought | {"value": stars})
         back = self.world.draw("refund", shopper, item, day) < preset.refund
         self._plan(day + REFUNDED_AFTER, back, bought)
 
-    def _plan(self, day: int, chosen: NDArray[np.bool_], rows: dict[str, NDArray[Any]]) -> None:
+    def _plan(self, day: int, chosen: Mask, rows: dict[str, NDArray[Any]]) -> None:
         self._later.setdefault(day, []).append({name: column[chosen] for name, column in rows.items()})
 
     def _tell_later(self, log: Log) -> None:
@@ -118,15 +122,12 @@ class Shop:
             self.state.shown_before[visits.shopper, : seen.shape[1]] = seen
 
 
-def _stats(world: World, visits: Visits, basket: Basket, lost: NDArray[np.bool_], day: int) -> DayStats:
+def _stats(world: World, visits: Visits, basket: Basket, lost: Mask, day: int) -> DayStats:
     n = len(visits.shopper)
-    pieces = np.where(
-        world.catalogue.lasts[world.catalogue.leaf[basket.item]] > 0,
-        world.shoppers.pack[visits.shopper[basket.row]],
-        1,
-    )
     money = np.zeros(n, dtype=np.int64)
-    np.add.at(money, basket.row, world.catalogue.price[basket.item] * pieces)
+    np.add.at(
+        money, basket.row, world.catalogue.price[basket.item] * world.pieces(visits.shopper[basket.row], basket.item)
+    )
     return DayStats(
         day=day,
         shopper=visits.shopper,

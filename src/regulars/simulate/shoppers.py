@@ -44,7 +44,7 @@ def build_shoppers(preset: Preset, seed: int, catalogue: Catalogue) -> Shoppers:
     """Make the people of a shop, a pure function of preset and seed."""
     rng = generator("shoppers", preset.name, seed)
     cohort = preset.shoppers
-    n = cohort + int(round(preset.arrivals * cohort))
+    n = cohort + round(preset.arrivals * cohort)
     n_leaves = len(LEAVES)
 
     def spread(scale: float, *shape: int) -> Floats:

@@ -25,10 +25,13 @@ class Department:
     leaves: tuple[Leaf, ...]
 
 
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((en, zh) for en, zh in (pair.split("|") for pair in text.split(", ")))
+
+
 def _leaf(names: str, days: float, price: int, nouns: str) -> Leaf:
     name, name_zh = names.split("|")
-    pairs = [pair.split("|") for pair in nouns.split(", ")]
-    return Leaf(name, name_zh, days, price, tuple((en, zh) for en, zh in pairs))
+    return Leaf(name, name_zh, days, price, _pairs(nouns))
 
 
 DEPARTMENTS = (
@@ -90,19 +93,16 @@ DEPARTMENTS = (
     )),
 )  # fmt: skip
 
-BRANDS = tuple(
-    pair.split("|")
-    for pair in (
-        "Bamboo Hill|竹岭, Red Lantern|红灯笼, Morning Dew|晨露, Northwind|北风, Silver Fern|银蕨, Old Harbour|老港, "
-        "Lotus & Co|荷记, Sunfield|阳光田, Blue Crane|蓝鹤, Stone Bridge|石桥, Maple Lane|枫巷, Jade River|玉河, "
-        "Kind Fox|善狐, White Peak|白峰, Moon Gate|月门, Tall Pine|高松, Fair Wind|顺风, Plum Court|梅园, "
-        "Golden Ox|金牛, Clear Spring|清泉"
-    ).split(", ")
+
+BRANDS = _pairs(
+    "Bamboo Hill|竹岭, Red Lantern|红灯笼, Morning Dew|晨露, Northwind|北风, Silver Fern|银蕨, Old Harbour|老港, "
+    "Lotus & Co|荷记, Sunfield|阳光田, Blue Crane|蓝鹤, Stone Bridge|石桥, Maple Lane|枫巷, Jade River|玉河, "
+    "Kind Fox|善狐, White Peak|白峰, Moon Gate|月门, Tall Pine|高松, Fair Wind|顺风, Plum Court|梅园, "
+    "Golden Ox|金牛, Clear Spring|清泉"
 )
-STYLES = tuple(
-    pair.split("|")
-    for pair in "Organic|有机, Classic|经典, Light|轻盈, Rich|浓郁, Family|家庭装, Travel|旅行装, Premium|臻选, "
-    "Everyday|日常, Handmade|手工, Gentle|温和".split(", ")
+STYLES = _pairs(
+    "Organic|有机, Classic|经典, Light|轻盈, Rich|浓郁, Family|家庭装, Travel|旅行装, Premium|臻选, "
+    "Everyday|日常, Handmade|手工, Gentle|温和"
 )
 
 

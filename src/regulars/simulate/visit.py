@@ -15,6 +15,7 @@ from regulars.core.arrays import Floats, Indices, Instants, Mask
 from regulars.core.clock import MINUTE, SECOND
 from regulars.simulate.catalogue import LEAVES
 from regulars.simulate.log import SLOTS, Log
+from regulars.simulate.presets import Preset
 from regulars.simulate.protocol import PolicyAnswer, Slot
 from regulars.simulate.state import State, sigmoid
 
@@ -31,6 +32,15 @@ class Basket:
     slate: Indices  # number in the log, 0 = found without a slate
     slot: NDArray[np.int8]
     position: NDArray[np.int64]
+
+
+def irrelevance(preset: Preset, liking: Floats) -> Floats:
+    """How irrelevant an item is felt to be, in (0, 1)."""
+    return sigmoid(2 * (preset.irrelevant_at - liking)).astype(np.float32)
+
+
+def _int32(numbers: NDArray[np.integer]) -> Indices:
+    return np.asarray(numbers, dtype=np.int32)
 
 
 class Visits:
@@ -72,8 +82,8 @@ class Visits:
         self._count(row, valid, clicked, item)
         numbers = self.log.slates(answer.recommendation_id)
         line, column = np.nonzero(clicked)
-        self.log.add("click", shopper[line], item[line, column], self.at[row[line]] + delay + (column + 1) * 7 * SECOND,
-                     slate=numbers[line], slot=code, position=column)  # fmt: skip
+        at = self.at[row[line]] + delay + (column + 1) * 7 * SECOND
+        self.log.add("click", shopper[line], item[line, column], at, slate=numbers[line], slot=code, position=column)
         if not self.preset.effect:
             return
         self._feel(row, looked, clicked, liking, before, there, item)
@@ -99,7 +109,7 @@ class Visits:
             old = (self.state.shown_before[self.shopper[row]][:, None, :] == item[:, :, None]).any(axis=2)
             self.irrelevant[row] += (looked & ~clicked & old).sum(axis=1)
         else:
-            self.irrelevant[row] += (looked & ~clicked & (liking < self.preset.irrelevant_at)).sum(axis=1)
+            self.irrelevant[row] += ((looked & ~clicked) * irrelevance(self.preset, liking)).sum(axis=1)
         self.repeated[row] += (looked & ~clicked & (before > OFTEN)).sum(axis=1)
         self.missed[row] += (looked & ~there).sum(axis=1)
         self.pleased[row] += self.preset.pleased_click * clicked.sum(axis=1)
@@ -126,19 +136,18 @@ class Visits:
         """Look for needs that are remembered: the usual item, or the best of some come across."""
         state, day = self.state, self.state.day
         urgency = state.urgency(self.shopper[:, None], np.arange(len(LEAVES))[None, :])
-        row, leaf = np.nonzero((urgency > 0) & ~self.taken)
-        shopper = self.shopper[row]
         draw = state.world.draw
-        wants = draw("remember", shopper, leaf, day) < self.preset.remember * urgency[row, leaf]
-        row, leaf, shopper = row[wants].astype(np.int32), leaf[wants].astype(np.int32), shopper[wants]
+        thinks = draw("remember", self.shopper[:, None], np.arange(len(LEAVES))[None, :], day)
+        row, leaf = map(_int32, np.nonzero(thinks < self.preset.remember * urgency))
+        shopper = self.shopper[row]
         met = self._come_across(shopper, leaf, "search")
         usual = state.last_item[shopper, leaf]
-        met = np.concatenate((np.where(usual >= 0, usual, met[:, 0])[:, None], met), axis=1)
+        met = np.column_stack((np.where(usual >= 0, usual, met[:, 0]), met)).astype(np.int32)
         item, _ = self._best(shopper, met)
         gone = (usual >= 0) & ~self.stock[np.maximum(usual, 0)]
         np.add.at(self.missed, row[gone], 1.0)
         found = (draw("find", shopper, leaf, day) < self.preset.find) & (item >= 0)
-        self._view(row, met[:, 1], 3)
+        self._compare(row, met[:, 1], 3)
         self._view(row[found], item[found], 4)
         self._take_home(row[found], item[found])
 
@@ -154,11 +163,16 @@ class Visits:
         for stroll in range(min(3, int(many.max(initial=0)))):
             row = np.flatnonzero(many > stroll).astype(np.int32)
             leaf, shopper = order[row, stroll].astype(np.int32), self.shopper[row]
-            item, wanting = self._best(shopper, self._come_across(shopper, leaf, "browse"))
+            met = self._come_across(shopper, leaf, "browse")
+            item, wanting = self._best(shopper, met)
             some = item >= 0
-            self._view(row[some], item[some], 5 + 2 * stroll)
-            chance = sigmoid(wanting - self.preset.browse_buy_at)
-            buys = some & ~self.taken[row, leaf] & (state.world.draw("impulse", shopper, leaf, day) < chance)
+            self._compare(row, met[:, 0], 5 + 2 * stroll)
+            self._view(row[some], item[some], 6 + 2 * stroll)
+            doubt = state.world.draw("impulse", shopper, leaf, day)
+            free = some & ~self.taken[row, leaf]
+            buys = free & (doubt < sigmoid(wanting - self.preset.browse_buy_at))
+            only_carts = free & ~buys & (doubt < sigmoid(wanting - self.preset.browse_cart_at))
+            self._cart(row[only_carts], item[only_carts], 7 + 2 * stroll)
             self._take_home(row[buys], item[buys])
 
     def _come_across(self, shopper: Indices, leaf: Indices, how: str) -> Indices:
@@ -177,6 +191,14 @@ class Visits:
     def _view(self, row: Indices, item: Indices, minute: int) -> None:
         self.log.add("view", self.shopper[row], item, self.at[row] + minute * MINUTE)
         self.opened[row] = item
+
+    def _compare(self, row: Indices, item: Indices, minute: int) -> None:
+        there = self.stock[item]
+        self._view(row[there], item[there], minute)
+
+    def _cart(self, row: Indices, item: Indices, minute: int) -> None:
+        """Into the cart, and left there."""
+        self.log.add("add_to_cart", self.shopper[row], item, self.at[row] + minute * MINUTE)
 
     def _take_home(self, row: Indices, item: Indices) -> None:
         np.add.at(self.pleased, row, self.preset.pleased_self)

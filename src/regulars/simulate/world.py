@@ -114,6 +114,11 @@ class World:
             part = special.gammaincinv(shape, np.clip(draw, 1e-9, 1 - 1e-9)) / shape
         return np.asarray(mean * part, dtype=np.float32)
 
+    def pieces(self, shopper: Indices, item: Indices) -> NDArray[np.int64]:
+        """How many of an item are bought at once: a household's usual pack, or one durable."""
+        consumable = self.catalogue.lasts[self.catalogue.leaf[item]] > 0
+        return np.where(consumable, self.shoppers.pack[shopper], 1).astype(np.int64)
+
     def instants(self, shopper: Indices, day: int) -> Instants:
         """When these shoppers come on a day: mostly around their own hour, else by the shop's habit."""
         table = np.cumsum(HOURS) / sum(HOURS)
