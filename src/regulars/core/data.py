@@ -213,6 +213,7 @@ class Dataset:
             item_idx=events.item_idx[rows],
             kind=events.kind[rows],
             at=events.at[rows],
+            rating=events.rating[rows],
         )
 
     @classmethod
@@ -253,6 +254,7 @@ class Histories:
     at: Instants
     context_item: Indices | None = None  # (n,) the item looked at now, -1 where none
     attributes: Sequence[dict[str, Any]] = field(default=())
+    rating: Floats | None = None  # one entry an event, NaN where it is no rating; None = nothing was rated
 
     def __len__(self) -> int:
         return int(self.user_items.shape[0])
@@ -267,6 +269,7 @@ class Histories:
             item_idx=csr.indices.astype(np.int32),
             kind=np.full(csr.nnz, PURCHASE, dtype=np.int8),
             at=np.zeros(csr.nnz, dtype=np.int64),
+            rating=csr.data,
         )
 
     def rows(self, start: int, stop: int) -> Histories:
@@ -280,4 +283,5 @@ class Histories:
             at=self.at[low:high],
             context_item=None if self.context_item is None else self.context_item[start:stop],
             attributes=self.attributes[start:stop],
+            rating=None if self.rating is None else self.rating[low:high],
         )

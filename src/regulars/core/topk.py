@@ -21,7 +21,7 @@ def _worse(score_a: float, idx_a: int, score_b: float, idx_b: int) -> bool:
 
 
 @kernel
-def _sink(scores: Floats, ids: Indices, size: int) -> None:
+def sink(scores: Floats, ids: Indices, size: int) -> None:
     """Restore the heap (worst on top) after its root was replaced."""
     root = 0
     while True:
@@ -38,12 +38,12 @@ def _sink(scores: Floats, ids: Indices, size: int) -> None:
 
 
 @kernel
-def _unheap(scores: Floats, ids: Indices) -> None:
+def unheap(scores: Floats, ids: Indices) -> None:
     """Sort a heap in place, best first."""
     for size in range(len(ids) - 1, 0, -1):
         scores[0], scores[size] = scores[size], scores[0]
         ids[0], ids[size] = ids[size], ids[0]
-        _sink(scores, ids, size)
+        sink(scores, ids, size)
 
 
 @kernel
@@ -54,8 +54,8 @@ def _top_k_rows(scores: Scores, top_scores: Scores, top_ids: Indices) -> None:
             score = scores[row, idx]
             if score > best[0] and score > -np.inf:  # an equal score with a later id never displaces
                 best[0], ids[0] = score, idx
-                _sink(best, ids, len(ids))
-        _unheap(best, ids)
+                sink(best, ids, len(ids))
+        unheap(best, ids)
 
 
 @fast_kernel
@@ -79,8 +79,8 @@ def _scan_rows(
             score = _dot(vector, item_vectors[idx])
             if score > top[0]:
                 top[0], idx_of[0] = score, idx
-                _sink(top, idx_of, len(idx_of))
-        _unheap(top, idx_of)
+                sink(top, idx_of, len(idx_of))
+        unheap(top, idx_of)
 
 
 def _empty(n_rows: int, k: int) -> tuple[Indices, Scores]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import Enum
@@ -43,6 +44,11 @@ def check_range(where: str, value: float, low: float, high: float = float("inf")
     right_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not (right_type and low <= value <= high and value != float("inf")):
         raise SettingError(where, got=repr(value), wanted=f"{kind} in [{low:g}, {high:g}]")
+
+
+def all_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Model(ABC):
@@ -97,6 +103,10 @@ class Model(ABC):
             rows = np.repeat(np.arange(len(given)), np.diff(given.user_items.indptr))
             scores[rows, given.user_items.indices] = NOTHING
         return top_k(scores, k)
+
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """Megabytes that a fit on a matrix of this shape and so many cells needs at most, beside the data."""
+        return (64 * sum(shape) + 48 * nnz) / 1e6
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's settings."""

@@ -1,0 +1,153 @@
+"""EASE: a linear item-item autoencoder in closed form (Steck 2019, "Embarrassingly shallow autoencoders").
+
+B = I - P diag(P)^-1 with P = (G + l2 I)^-1 and G the binary Gram; B minimises |X - XB|^2 + l2 |B|^2 with a zero
+diagonal. Fit: one dense Cholesky inverse, n_items^3 operations and 4 n_items^2 bytes, in place. Score: the sum
+of the history's rows of B, O(history x n_items).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from regulars.core.arrays import Floats, Indices, Scores
+from regulars.core.clock import Instant
+from regulars.core.data import Dataset, Histories
+from regulars.core.errors import InputError, ModelError
+from regulars.models.base import Can, Model, all_cores, check_range
+from regulars.models.gram import Gram
+from regulars.models.history import history_weights, leading
+
+Inverse = NDArray[np.float64]
+BAND = 512  # rows mirrored at once
+
+
+class EASE(Model):
+    """Item weights from the inverse of the regularised Gram; scores are sums over the history."""
+
+    name = "ease"
+    can = frozenset({Can.BECAUSE})
+
+    def __init__(
+        self, *, l2: float = 500.0, power: float = 0.5, context_weight: float = 1.0, memory_mb: float = 2000.0,
+        threads: int = 1,
+    ) -> None:  # fmt: skip
+        check_range("ease: l2", l2, 1e-6)
+        check_range("ease: power", power, 0.0, 4.0)
+        check_range("ease: context_weight", context_weight, 0.0)
+        check_range("ease: memory_mb", memory_mb, 1.0)
+        check_range("ease: threads", threads, 0, whole=True)
+        self.l2, self.power, self.context_weight = l2, power, context_weight
+        self.memory_mb, self.threads = memory_mb, threads
+
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """The dense weights, the sparse Gram they come from (at most as many cells again), and the input."""
+        n_items = shape[1]
+        return (4 * n_items**2 + 12 * min(n_items**2, nnz * nnz // max(1, shape[0])) + 16 * nnz) / 1e6
+
+    def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
+        needed = 4 * len(data.items) ** 2 / 1e6
+        if needed > self.memory_mb:
+            raise ModelError(
+                "ease", got=f"{len(data.items)} items, a dense matrix of {needed:.0f} MB",
+                wanted=f"at most {self.memory_mb:g} MB (memory_mb)",
+                remedy="Raise memory_mb, or leave ease out: item-knn and als need far less.",
+            )  # fmt: skip
+        self.weights_ = ease_weights(Gram.from_matrix(data.user_items), self.l2, threads=self.threads)
+
+    def score(self, histories: Histories, now: Instant) -> Scores:
+        """Sum of the history's rows of B `(n, n_items)`; about 1 for what surely belongs, 0 for no sign."""
+        self._check_fitted()
+        self._check_width(histories)
+        weights = history_weights(histories, self.power, self.context_weight)
+        return np.asarray(weights @ self.weights_, dtype=np.float32)
+
+    def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
+        """The history item that adds most to each item's score, -1 where none adds."""
+        self._check_fitted()
+        self._check_width(history)
+        weights = history_weights(history, self.power, 0.0)
+        shares = self.weights_[np.ix_(weights.indices, item_idx)] * weights.data[:, None]
+        return leading(shares, weights.indices)
+
+
+class EASEState:
+    """The regularised inverse in float64, kept exact as shoppers come and go.
+
+    Adding a shopper x changes P to P - P x x'P / (1 + x'P x) (Sherman & Morrison 1950), O(n_items^2) instead of
+    the refit's n_items^3; removing one reverses the signs.
+    """
+
+    def __init__(self, gram: Gram, l2: float) -> None:
+        check_range("EASEState: l2", l2, 1e-6)
+        self.gram, self.l2 = gram, l2
+        dense = gram.dense(np.float64)
+        _add_to_diagonal(dense, l2)
+        self.inverse: Inverse = _invert(dense)
+
+    def add_user(self, item_idx: Indices) -> None:
+        """Learn one more shopper, who has these distinct items."""
+        self.gram.add_user(item_idx)
+        self._update(item_idx, 1.0)
+
+    def remove_user(self, item_idx: Indices) -> None:
+        """Forget one shopper, given exactly their items."""
+        self.gram.remove_user(item_idx)
+        self._update(item_idx, -1.0)
+
+    def weights(self) -> NDArray[np.float64]:
+        """B as of now `(n_items, n_items)`."""
+        return _to_weights(self.inverse.copy())
+
+    def _update(self, item_idx: Indices, sign: float) -> None:
+        items = np.asarray(item_idx, dtype=np.int64)
+        column = self.inverse[:, items].sum(axis=1)
+        # the Gram has vouched for the shopper, so G + l2 I stays positive definite and this is above 0
+        pivot = 1.0 + sign * column[items].sum()
+        self.inverse -= np.multiply.outer(column * (sign / pivot), column)
+
+
+def ease_weights(gram: Gram, l2: float, *, threads: int = 1) -> Floats:
+    """B in float32, C order, computed in the place of the dense Gram; `threads` 0 = all cores."""
+    dense = gram.dense(np.float32)
+    _add_to_diagonal(dense, l2)
+    with threadpool_limits(limits=threads or all_cores(), user_api="blas"):
+        inverse = _invert(dense)
+    return _to_weights(inverse)
+
+
+def _add_to_diagonal(dense: NDArray[Any], l2: float) -> None:
+    dense.flat[:: len(dense) + 1] += l2
+
+
+def _invert(dense: NDArray[Any]) -> NDArray[Any]:
+    """Inverse of a symmetric positive definite Fortran array, in its place, in its precision."""
+    if not len(dense):
+        return dense
+    potrf, potri = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (dense,))
+    factor, failed = potrf(dense, lower=False, overwrite_a=True, clean=False)
+    if failed:
+        raise InputError("ease: l2", got="a Gram that is not positive definite in this precision",
+                         wanted="a larger l2")  # fmt: skip
+    inverse, _ = potri(factor, lower=False, overwrite_c=True)
+    for start in range(0, len(inverse), BAND):  # LAPACK filled the upper half only
+        stop = min(start + BAND, len(inverse))
+        inverse[stop:, start:stop] = inverse[start:stop, stop:].T
+        corner = inverse[start:stop, start:stop]
+        corner[:] = np.triu(corner) + np.triu(corner, 1).T
+    return np.asarray(inverse)
+
+
+def _to_weights(inverse: NDArray[Any]) -> NDArray[Any]:
+    """B = I - P diag(P)^-1 in the place of P, as a C-ordered array.
+
+    P is symmetric, so its transposed view is P in the other memory order, whose columns are scaled.
+    """
+    inverse = inverse.T if inverse.flags.f_contiguous else inverse
+    inverse *= -1.0 / np.diag(inverse).copy()
+    np.fill_diagonal(inverse, 0.0)
+    return inverse
