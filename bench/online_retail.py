@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from regulars import pipeline
+from regulars import pipeline, show
 from regulars.app import App
 from regulars.core.clock import ManualClock, parse_instant
 from regulars.core.settings import Settings, load_settings
@@ -69,7 +69,7 @@ def run_in(scratch: Path, lines: pa.Table, models: Sequence[str] | None = None) 
     with App.create(scratch / "shop", settings_of_bench(), clock=ManualClock(cut)) as app:
         report = app.ingest([file])
         lap("ingest")
-        sys.stderr.write(report.text() + "\n")
+        sys.stderr.write(show.import_text(report) + "\n")
         trained = pipeline.train_once(app)
         lap("train")
         rows = score(app, lines, cut, models)

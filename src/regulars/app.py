@@ -19,13 +19,15 @@ from regulars.core.data import Dataset
 from regulars.core.errors import StorageError, WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
 from regulars.events.identity import Identities
-from regulars.events.intake import ImportReport, Intake, RowResult
+from regulars.events.ingest import ImportReport
+from regulars.events.intake import Intake
 from regulars.events.journal import Journal
-from regulars.events.schema import Profile, Slate
+from regulars.events.schema import Profile
 from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
 from regulars.rank.versions import Versions
 from regulars.serve.service import Service
+from regulars.serve.wire import Ask, EventResults, Recommendation
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class App:
             live = Live(self.settings)
         if self.journal.last_offset - live.offset > 5 * FOLLOW:
             dataset, report = self.dataset()
-            live = Live.from_dataset(dataset, self.settings, offset=report.offset)
+            live = self._folded(dataset, report.offset)
         self.follow(live)
         return live
 
@@ -100,10 +102,17 @@ class App:
 
     def refold(self, dataset: Dataset, offset: int) -> None:
         """Take the batch fold of a Dataset as the live state, and keep a snapshot for the next start."""
-        live = Live.from_dataset(dataset, self.settings, offset=offset)
+        live = self._folded(dataset, offset)
         self.follow(live)
         live.save(self.home / "live")
         self._live, self._service = live, None
+
+    def _folded(self, dataset: Dataset, offset: int) -> Live:
+        snapshot = self.journal.snapshot()
+        records = [
+            event for kind in ("item", "identify", "tombstone") for at, event in snapshot.records(kind) if at <= offset
+        ]
+        return Live.from_dataset(dataset, self.settings, offset=offset, records=records)
 
     @property
     def service(self) -> Service:
@@ -111,8 +120,9 @@ class App:
         if self._service is None:
             self._service = Service(
                 settings=self.settings, journal=self.journal, identities=self.identities, intake=self.intake,
-                live=self.live, bundle_source=self.versions.load_current, clock=self.clock, home=self.home,
+                live=self.live, bundle_source=self.versions.load_current, clock=self.clock,
             )  # fmt: skip
+            self._service.on_stop.append(lambda: self.live.save(self.home / "live"))
         return self._service
 
     def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
@@ -123,7 +133,7 @@ class App:
         """The model version being served."""
         return self.versions.load_current()
 
-    def record(self, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> list[RowResult]:
+    def record(self, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> EventResults:
         """Take in one event or many: journaled, on disk and folded when this returns."""
         return self.service.record_events([rows] if isinstance(rows, Mapping) else list(rows))
 
@@ -131,12 +141,14 @@ class App:
         """Import files; see `Intake.ingest`."""
         return self.intake.ingest(paths, **options)
 
-    def recommend(self, user_id: str, **wishes: Any) -> Slate:
-        """A slate for a shopper; see `Service.recommend`."""
-        return self.service.recommend(user_id=user_id, **wishes)
+    def recommend(self, user_id: str, **wishes: Any) -> Recommendation:
+        """A slate for a shopper, journaled like any other; `wishes` are fields of `Ask`: slot, limit, item, ..."""
+        if self.service.bundle is None:
+            self.service.refresh()
+        return self.service.recommend(f"u:{user_id}", Ask(**wishes))
 
-    def profile(self, user_id: str) -> Profile | None:
-        """Who a shopper is now; None when nothing is known of that id."""
+    def profile(self, user_id: str) -> Profile:
+        """Who a shopper is now; raises `NotFound` when nothing is known of that id."""
         return self.service.profile(user_id)
 
 

@@ -108,11 +108,12 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Import files of events, items or shoppers; the same file twice changes nothing."""
+    from regulars import show
     from regulars.progress import bar
 
     with _open(home) as app, bar("Importing") as progress:
         report = app.ingest([Path(file) for file in files], layout=layout, columns=columns, on_progress=progress)
-    _print(report.to_json() if as_json else report.text())
+    _print(show.import_json(report) if as_json else show.import_text(report))
 
 
 @cli.command()
@@ -181,8 +182,6 @@ def profile(
 
     with _open(home) as app:
         found = app.profile(user)
-        if found is None:
-            raise WrongUse(f"profile {user}", got="a user id that no event names", wanted="a known user id")
         _print(show.profile_json(found, user) if as_json else show.profile_text(found, user, app))
 
 
@@ -194,11 +193,11 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
 ) -> None:
     """Open the doors: HTTP API, dashboard, and the storefront of a practice shop."""
-    from regulars import server
+    from regulars import launch
 
     _kernel_cache(home)
     flags = {"serve.host": host, "serve.port": port, "serve.workers": workers}
-    server.run(home, {name: value for name, value in flags.items() if value is not None}, say=_say)
+    launch.run(home, {name: value for name, value in flags.items() if value is not None}, say=_say)
 
 
 @cli.command()
@@ -261,8 +260,8 @@ def demo(
 
 
 def _serve_demo(home: Path, port: int) -> None:
-    from regulars import server
+    from regulars import launch
 
-    server.run(home, {"serve.port": port}, say=_say)
+    launch.run(home, {"serve.port": port}, say=_say)
 
 

@@ -1,0 +1,63 @@
+"""`regulars serve`: open the doors of a shop's folder, and retrain it as often as its settings say."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from regulars.app import App
+from regulars.core.clock import SECOND
+from regulars.core.errors import WrongUse
+from regulars.core.settings import FILE_NAME, Settings, load_settings
+from regulars.serve import server
+from regulars.serve.service import Service
+
+log = logging.getLogger(__name__)
+
+
+def make_service(settings: Settings, home: Path) -> Service:
+    """A service of its own for one server process."""
+    from regulars.core.clock import SystemClock
+
+    return App(home, settings, SystemClock()).service
+
+
+def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Serve until told to stop."""
+    if not (home / FILE_NAME).exists():
+        raise WrongUse(str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
+                       remedy=f"Run `regulars init {home}` first, or name another folder with --home.")  # fmt: skip
+    settings = load_settings(home, flags=flags)
+    server.log_to_stderr(as_json=False)
+
+    def announce(opened: server.Opened) -> None:
+        page = "storefront and dashboard" if settings.shop.practice else "dashboard"
+        say(f"Serving {settings.shop.name!r} at {opened.url}\n"
+            f"Log in once for {page}: {opened.login}\nStop with Ctrl-C.")  # fmt: skip
+
+    stop = threading.Event()
+    trainer = threading.Thread(target=retrain, args=(home, settings, stop), daemon=True)
+    if settings.train.every:
+        trainer.start()
+    try:
+        server.run(make_service, settings, home, announce)
+    finally:
+        stop.set()
+
+
+def retrain(home: Path, settings: Settings, stop: threading.Event) -> None:
+    """Run `train` in a child process every `[train] every`; the server swaps when a new version stands."""
+    while not stop.wait(settings.train.every / SECOND):
+        done = subprocess.run(
+            [sys.executable, "-m", "regulars", "train", "--home", str(home), "--json"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            log.error("training failed: %s", done.stderr.strip().splitlines()[-1:] or done.returncode)
+        else:
+            log.info("trained: %s", done.stdout[:200].replace("\n", " "))

@@ -1,0 +1,385 @@
+"""The loop, readable from top to bottom: clean, fit, judge, blend, publish.
+
+    train_once(app)     everything up to now -> a new version, served unless the gate rejects it
+    evaluate_once(app)  every model and the slate on the last days, against popularity
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from regulars.app import App
+from regulars.core.arrays import Indices, Matrix
+from regulars.core.clock import DAY, Duration, Instant, format_instant
+from regulars.core.data import Dataset
+from regulars.core.errors import InputError, RegularsError
+from regulars.core.rng import generator
+from regulars.core.settings import Settings
+from regulars.evaluate import offline
+from regulars.evaluate.gate import Verdict, judge
+from regulars.evaluate.offline import Ranker, Row
+from regulars.evaluate.split import Targets, targets
+from regulars.events.schema import Decision
+from regulars.feedback.attribution import COLUMNS, Attribution, outcomes
+from regulars.feedback.signals import fatigue
+from regulars.models.base import Model
+from regulars.models.registry import model_class
+from regulars.profiles.live import Live
+from regulars.rank.blend import Blend
+from regulars.rank.bundle import Bundle, ItemFacts
+from regulars.rank.learn import learn_blend
+from regulars.rank.slates import Request, State, slates
+
+log = logging.getLogger(__name__)
+
+MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
+LOOK_BACK = 35 * DAY  # decisions older than this teach nothing new about fatigue
+MIN_OUTCOMES = 500  # closed slates before fatigue is measured rather than assumed
+K = 20  # cut-off of every offline table
+SLATE, FLOOR = "slate", "popular"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Models that know nothing after the cut, and what shoppers did after it."""
+
+    before: Dataset
+    bundle: Bundle
+    live: Live
+    targets: Targets
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training did."""
+
+    version: str
+    accepted: bool
+    reasons: tuple[str, ...]
+    table: list[Row]
+    left_out: Mapping[str, str]  # model -> why
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """For people."""
+        word = "serves now" if self.accepted else "was rejected by the gate; the live version stays"
+        lines = [f"Version {self.version} {word}.", *(f"  {reason}" for reason in self.reasons)]
+        lines += [f"  left out {name}: {why}" for name, why in self.left_out.items()]
+        if self.table:
+            lines += ["", offline.to_markdown([short(row) for row in self.table if row["subset"] in ("all", "new")])]
+        lines.append("Seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()))
+        return "\n".join(lines)
+
+
+def short(row: Row) -> Row:
+    """The columns that fit a terminal."""
+    keys = ("model", "subset", "users", "ndcg@20", "ndcg@20_low", "ndcg@20_high", "recall@20", "hr@20", "coverage@20")
+    return {key: row[key] for key in keys if key in row}
+
+
+class Watch:
+    """Seconds by step; says each step as it begins."""
+
+    def __init__(self, say: Say | None = None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._say = say or log.info
+
+    @contextmanager
+    def step(self, name: str, text: str) -> Iterator[None]:
+        """Time one step."""
+        self._say(text)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
+
+
+def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) -> TrainReport:
+    """Learn from everything up to now; the new version serves unless the gate rejects it."""
+    watch, settings = Watch(say), app.settings
+    with watch.step("clean", "Cleaning the log"):
+        full, cleaned = app.dataset()
+        _need_events(full)
+    with watch.step("feedback", "Joining slates with what followed"):
+        tiredness = measured_fatigue(attribution(app, full.as_of), settings)
+    cut = full.as_of - holdout(full, settings)
+    gated = settings.train.gate if gate is None else gate
+    rows, verdict = [], Verdict(True, ("the gate is off",), ())
+    with watch.step("trial", "Fitting without the last days"):
+        trial = make_trial(app, settings, full, cut, tiredness, blended=gated)
+    if gated:
+        with watch.step("judge", "Judging on the last days"):
+            rows = table_of(trial)
+            verdict = gate_verdict(app, trial, full, tiredness)
+    with watch.step("fit", "Fitting on everything"):
+        blend = blend_after(trial, tiredness)
+        models, left_out = fit_models(settings, full)
+    with watch.step("publish", "Publishing"):
+        facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
+                 "left_out": left_out, "events": len(full.interactions)}  # fmt: skip
+        bundle = Bundle(
+            version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
+            blend=keep_sources(blend, models), item_facts=ItemFacts.of(full), offset=cleaned.offset,
+            trained_at=full.as_of, settings_hash=settings.ranking_hash(), facts=facts,
+        )  # fmt: skip
+        if verdict.accepted:
+            app.versions.publish(bundle, settings.train.keep)
+        app.refold(full, cleaned.offset)
+    return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds)
+
+
+def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
+    """Rows of every model and the slate on the last days, all fitted on what came before."""
+    watch = Watch(say)
+    with watch.step("clean", "Cleaning the log"):
+        full, _ = app.dataset()
+        _need_events(full)
+    with watch.step("trial", "Fitting without the last days"):
+        cut = full.as_of - holdout(full, app.settings)
+        trial = make_trial(app, app.settings, full, cut, None, blended=True)
+    with watch.step("judge", "Ranking for the shoppers of the last days"):
+        return table_of(trial)
+
+
+def _need_events(full: Dataset) -> None:
+    if len(full.interactions) == 0:
+        raise InputError("train", got="a log without interactions", wanted="at least one",
+                         remedy="Run `regulars ingest FILES`.")  # fmt: skip
+
+
+def holdout(full: Dataset, settings: Settings) -> Duration:
+    """The last days that judge: as set, or a tenth of the log, between 1 and 28 days."""
+    if settings.train.holdout:
+        return int(settings.train.holdout)
+    span = full.as_of - int(full.interactions.at.min())
+    return min(max(span // 10, MIN_HOLDOUT), MAX_HOLDOUT)
+
+
+def version_name(at: Instant, taken: Sequence[str]) -> str:
+    """Versions sort by the time of their data; a second one of the same instant gets a number."""
+    stem = format_instant(at)[:19].replace(":", "").replace("-", "")
+    return next(name for n in range(len(taken) + 1) if (name := f"{stem}-{n:02d}") not in taken)
+
+
+def ranking_settings(settings: Settings) -> dict[str, Any]:
+    """What another training needs to repeat this one's choices: the sections that decide a slate."""
+    return {name: asdict(getattr(settings, name)) for name in ("clean", "profiles", "train", "rank")}
+
+
+# --- fitting
+
+
+def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dict[str, str]]:
+    """Fit every model of the settings, some at a time; those that cannot are left out, with the reason."""
+    fitted: dict[str, Model] = {}
+    left_out: dict[str, str] = {}
+
+    def fit(name: str) -> Model:
+        model = model_class(name)()
+        need = model.estimate_mb(data)
+        if need > settings.train.memory_mb:
+            raise InputError(name, got=f"about {need:,.0f} MB", wanted=f"{settings.train.memory_mb} MB at most")
+        return model.fit(data, generator(settings.train.seed, "fit", name))
+
+    with threadpool_limits(1), ThreadPoolExecutor(settings.train.threads or 2) as pool:
+        jobs = {name: pool.submit(fit, name) for name in settings.train.models}
+        for name, job in jobs.items():
+            try:
+                fitted[name] = job.result()
+            except RegularsError as error:
+                left_out[name] = str(error)
+                log.warning("left out %s: %s", name, error)
+    if not fitted:
+        raise InputError("train", got="; ".join(left_out.values()), wanted="one model that can be fitted")
+    return fitted, left_out
+
+
+def make_trial(
+    app: App, settings: Settings, full: Dataset, cut: Instant, tiredness: float | None, *, blended: bool
+) -> Trial:
+    """Fit before `cut`; `blended`: fit the blend too, on the days just before `cut` with still older models."""
+    before, _ = app.dataset(cut)
+    models, _ = fit_models(settings, before)
+    blend = Blend.prior(tuple(models))
+    if blended:
+        older, _ = app.dataset(cut - holdout(full, settings))
+        if len(older.interactions):
+            blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), tiredness)
+    return _trial(settings, before, models, keep_sources(blend, models), full)
+
+
+def _trial(
+    settings: Settings, before: Dataset, models: Mapping[str, Model], blend: Blend, after: Dataset
+) -> Trial:
+    bundle = Bundle(
+        version="trial", items=before.items.ids, models=models, blend=keep_sources(blend, models),
+        item_facts=ItemFacts.of(before), offset=0, trained_at=before.as_of, settings_hash=settings.ranking_hash(),
+    )  # fmt: skip
+    live = Live.from_dataset(before, settings)
+    return Trial(before, bundle, live, targets(after, before, settings.feedback), settings)
+
+
+def blend_after(trial: Trial, tiredness: float | None) -> Blend:
+    """The blend that the days after a trial's cut teach."""
+    wanted = trial.targets.subsets["all"].relevant
+    rng = generator(trial.settings.train.seed, "blend")
+    return learn_blend(state_of(trial), list(trial.before.users.keys.ids), wanted, tiredness, rng)
+
+
+def keep_sources(blend: Blend, models: Mapping[str, Model]) -> Blend:
+    """The blend over the models that there are, in their order; one it has not met gets the prior."""
+    if blend.sources == tuple(models):
+        return blend
+    prior = Blend.prior(tuple(models))
+    weights = prior.weights.copy()
+    for place, name in enumerate(prior.sources):
+        if name in blend.sources:
+            known = blend.sources.index(name)
+            weights[:, 2 * place : 2 * place + 2] = blend.weights[:, 2 * known : 2 * known + 2]
+    return replace(blend, sources=prior.sources, weights=weights)
+
+
+# --- feedback
+
+
+def attribution(app: App, now: Instant) -> Attribution:
+    """The decisions of the last weeks, each with what followed it up to `now`."""
+    snapshot = app.journal.snapshot()
+    since = now - LOOK_BACK
+    decisions = [event for _, event in snapshot.records("decision") if isinstance(event, Decision)]
+    recent = [each for each in decisions if each.timestamp > since]
+    if not recent:
+        return Attribution([], (), {})
+    rows = snapshot.interactions(COLUMNS)
+    rows = rows.filter(pc.greater(rows["timestamp"], since))
+    return outcomes(recent, rows, app.settings.feedback, now, snapshot.canonical())
+
+
+def measured_fatigue(found: Attribution, settings: Settings) -> float | None:
+    """Logit lost with each showing without a click, from closed slates; None where they are too few."""
+    closed = [outcome for outcome in found.outcomes if outcome.closed and outcome.decision.items]
+    if len(closed) < MIN_OUTCOMES:
+        return None
+    return fatigue(closed, settings.rank.fatigue_window).loss
+
+
+# --- judging
+
+
+def state_of(trial: Trial) -> State:
+    """A trial's state for making slates: nothing random, and no reasons that nobody reads."""
+    settings = trial.settings.change(rank={"explore": "off"})
+    return State(trial.bundle, trial.live, settings, trial.before.as_of, explain=False)
+
+
+def slate_ranker(trial: Trial, k: int = K) -> Ranker:
+    """What the product would show, as a ranker: the very same `slates`."""
+    state, users, items = state_of(trial), trial.before.users.keys, trial.bundle.items
+
+    def rank(user_idx: Indices, exclude: Matrix | None) -> Indices:
+        ranked = np.full((len(user_idx), k), -1, dtype=np.int32)
+        requests = [
+            Request(user_key=users[int(user)], recommendation_id=str(row), limit=k,
+                    exclude=() if exclude is None else tuple(items[idx] for idx in _row(exclude, row)))
+            for row, user in enumerate(user_idx)
+        ]  # fmt: skip
+        for row, slate in enumerate(slates(requests, state)):
+            ranked[row, : len(slate.items)] = items.index([item.item_id for item in slate.items])
+        return ranked
+
+    return rank
+
+
+def _row(matrix: Matrix, row: int) -> list[int]:
+    found: list[int] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].tolist()
+    return found
+
+
+def rankers_of(trial: Trial) -> dict[str, Ranker]:
+    """Every model alone, and the slate; popularity is always there."""
+    models = dict(trial.bundle.models)
+    if FLOOR not in models:
+        models[FLOOR] = model_class(FLOOR)().fit(trial.before)
+    rankers = {name: offline.model_ranker(model, trial.before, trial.before.as_of, K) for name, model in models.items()}
+    return {**rankers, SLATE: slate_ranker(trial)}
+
+
+def table_of(trial: Trial) -> list[Row]:
+    """The offline table of a trial."""
+    return offline.table(rankers_of(trial), trial.targets, k=K, rng=generator(trial.settings.train.seed, "table"))
+
+
+def gate_verdict(app: App, trial: Trial, full: Dataset, tiredness: float | None) -> Verdict:
+    """Compare what would be served with popularity, and with the live version's settings fitted on the same days."""
+    rankers = rankers_of(trial)
+    mine = offline.score_by_shopper(rankers[SLATE], trial.targets)
+    floor = offline.score_by_shopper(rankers[FLOOR], trial.targets)
+    live = app.bundle()
+    theirs = None
+    if live is not None:
+        theirs = mine
+        before = settings_of(app.settings, live)
+        if before.ranking_hash() != trial.settings.ranking_hash():
+            other = make_trial(app, before, full, trial.before.as_of, tiredness, blended=True)
+            theirs = offline.score_by_shopper(slate_ranker(other), trial.targets)
+    return judge(mine, theirs, floor, generator(trial.settings.train.seed, "gate"))
+
+
+def settings_of(settings: Settings, bundle: Bundle) -> Settings:
+    """The settings that a version was trained with, as far as they decide a slate."""
+    saved = json.loads(json.dumps(bundle.facts.get("settings", {})))
+    sections = {name: _typed(getattr(settings, name), values) for name, values in saved.items()}
+    return replace(settings, **sections)
+
+
+def _typed(section: Any, values: Mapping[str, Any]) -> Any:
+    """A section with saved values put back into the types it has."""
+    known = {key: value for key, value in values.items() if hasattr(section, key)}
+    return replace(section, **{
+        key: type(getattr(section, key))(value) if not isinstance(value, bool) else value
+        for key, value in known.items()
+    })  # fmt: skip
+
+
+def rank_for(
+    app: App, name: str, user_ids: Sequence[str], exclude: Sequence[Sequence[str]], k: int
+) -> list[list[str]]:
+    """Item ids that the served version (`slate`), or one of its models alone, ranks for shoppers now."""
+    bundle, now = app.bundle(), app.clock.now()
+    if bundle is None:
+        raise InputError("rank", got="no model version", wanted="a trained shop", remedy="Run `regulars train`.")
+    keys = app.identities.keys([f"u:{user_id}" for user_id in user_ids])
+    if name == SLATE:
+        state = State(bundle, app.live, app.settings, now, explain=False)
+        requests = [
+            Request(user_key=key, recommendation_id=f"{row}", limit=k, exclude=tuple(shut))
+            for row, (key, shut) in enumerate(zip(keys, exclude, strict=True))
+        ]
+        return [[item.item_id for item in slate.items] for slate in slates(requests, state)]
+    histories = app.live.histories(keys, bundle.items, now)
+    shut = [bundle.items.index(row, "skip") for row in exclude]
+    matrix = sp.csr_array(
+        (np.ones(sum(map(len, shut)), dtype=np.float32), np.concatenate([*shut, np.zeros(0, dtype=np.int32)]),
+         np.concatenate(([0], np.cumsum([len(row) for row in shut])))), shape=(len(keys), len(bundle.items)),
+    )  # fmt: skip
+    ranked = offline.rank_histories(bundle.models[name], histories, now, matrix, k)
+    return [[bundle.items[idx] for idx in row if idx >= 0] for row in ranked.tolist()]
+
+

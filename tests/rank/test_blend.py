@@ -1,0 +1,102 @@
+"""The blend: its gradient is right, it recovers known weights, and nonsense teaches it nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from regulars.core.errors import ModelError
+from regulars.rank.blend import MIN_LISTS, Blend, _loss, _stack, fit_blend
+from regulars.rank.candidates import Candidates
+
+SOURCES = ("ease", "popular")
+
+
+def lists(n: int, width: int, rng: np.random.Generator) -> Candidates:
+    says = rng.random((n, width, 4), dtype=np.float32)
+    bought = (rng.random((n, width)) < 0.3).astype(np.int32)
+    return Candidates(
+        item_idx=np.tile(np.arange(width, dtype=np.int32), (n, 1)), says=says, bought=bought,
+        not_due=(bought > 0) & (rng.random((n, width)) < 0.5), n=np.full(n, width, dtype=np.int32),
+    )  # fmt: skip
+
+
+def chosen(candidates: Candidates, truth: Blend, rng: np.random.Generator) -> np.ndarray:
+    """One item a list, drawn from the softmax of the true scores."""
+    logits = truth.logits(candidates)
+    noisy = logits + rng.gumbel(size=logits.shape)
+    wanted = np.zeros_like(logits)
+    wanted[np.arange(len(wanted)), noisy.argmax(axis=1)] = 1
+    return wanted
+
+
+TRUTH = Blend(SOURCES, np.array([[3, 0, 0, 1], [0, 2, -1, 0]], dtype=np.float32), 1.0, -2.5, 0.1)
+
+
+def test_the_gradient_equals_finite_differences() -> None:
+    rng = np.random.default_rng(0)
+    candidates = lists(40, 6, rng)
+    wanted = rng.random((40, 6)).astype(np.float32)
+    design, again, wish, starts = _stack(candidates, wanted, np.arange(40))
+    start = rng.normal(size=10)
+    prior = np.zeros(10)
+
+    def value(theta: np.ndarray) -> float:
+        return _loss(theta, design.astype(np.float64), again, wish, starts, prior)[0]
+
+    gradient = _loss(start, design, again, wish, starts, prior)[1]
+    assert gradient == pytest.approx(scipy.optimize.approx_fprime(start, value, 1e-3), abs=3e-3)
+
+
+def test_known_weights_are_recovered() -> None:
+    rng = np.random.default_rng(1)
+    candidates = lists(6000, 12, rng)
+    found = fit_blend(SOURCES, candidates, chosen(candidates, TRUTH, rng))
+    assert found.n_lists == 6000
+    np.testing.assert_allclose(found.weights, TRUTH.weights, atol=0.35)
+    assert found.again == pytest.approx(TRUTH.again, abs=0.45)
+    assert found.not_due == pytest.approx(TRUTH.not_due, abs=0.4)
+
+
+def test_shuffled_wishes_leave_no_preference() -> None:
+    """Negative control: what was wanted does not depend on what the models say."""
+    rng = np.random.default_rng(2)
+    candidates = lists(6000, 12, rng)
+    wanted = np.zeros((6000, 12), dtype=np.float32)
+    wanted[np.arange(6000), rng.integers(0, 12, 6000)] = 1
+    found = fit_blend(SOURCES, candidates, wanted)
+    assert np.abs(found.weights).max() < 0.3
+    assert found.not_due <= 0
+
+
+def test_too_short_ago_never_lifts_an_item() -> None:
+    rng = np.random.default_rng(3)
+    candidates = lists(500, 8, rng)
+    found = fit_blend(SOURCES, candidates, candidates.not_due.astype(np.float32) + 1e-6)
+    assert found.not_due == 0.0
+
+
+def test_few_lists_keep_the_prior() -> None:
+    rng = np.random.default_rng(4)
+    candidates = lists(MIN_LISTS - 1, 8, rng)
+    found = fit_blend(SOURCES, candidates, chosen(candidates, TRUTH, rng))
+    np.testing.assert_array_equal(found.weights, Blend.prior(SOURCES).weights)
+
+
+def test_logits_are_what_the_docstring_says_and_padding_never_wins() -> None:
+    candidates = lists(1, 3, np.random.default_rng(5))
+    candidates.item_idx[0, 2] = -1
+    logits = TRUTH.logits(candidates)
+    row = int(candidates.bought[0, 0] > 0)
+    by_hand = candidates.says[0, 0] @ TRUTH.weights[row] + row * TRUTH.again + candidates.not_due[0, 0] * TRUTH.not_due
+    assert logits[0, 0] == pytest.approx(by_hand, rel=1e-5)
+    assert logits[0, 2] == -np.inf
+
+
+def test_saved_and_read_is_the_same_and_damage_is_named() -> None:
+    twin = Blend.from_json(TRUTH.to_json())
+    np.testing.assert_array_equal(twin.weights, TRUTH.weights)
+    assert (twin.sources, twin.again, twin.not_due) == (TRUTH.sources, TRUTH.again, TRUTH.not_due)
+    with pytest.raises(ModelError, match="blend"):
+        Blend.from_json({"sources": ["ease"]})
