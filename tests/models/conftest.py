@@ -34,12 +34,12 @@ def from_events(events: Table, shape: tuple[int, int], as_of: int = AS_OF) -> Da
     return replace(Dataset.from_matrix(np.zeros(shape)), as_of=as_of, interactions=interactions)
 
 
-@pytest.fixture()
+@pytest.fixture
 def dataset_of() -> Callable[..., Dataset]:
     return from_events
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_shop() -> Callable[..., Dataset]:
     def make(seed: int = 0, n_users: int = 30, n_items: int = 20, n_events: int = 600) -> Dataset:
         """Random events over 90 days; the last user has none and nobody touched the last item."""
@@ -62,7 +62,7 @@ def make_shop() -> Callable[..., Dataset]:
     return make
 
 
-@pytest.fixture()
+@pytest.fixture
 def shop(make_shop: Callable[..., Dataset]) -> Dataset:
     made: Dataset = make_shop()
     return made

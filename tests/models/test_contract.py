@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.conftest import AS_OF, checkerboard
 from numpy.typing import NDArray
 
+from models.conftest import AS_OF, checkerboard
 from regulars.core.clock import DAY
 from regulars.core.data import PURCHASE, VIEW, Dataset, Histories, Items
 from regulars.core.errors import InputError, ModelError, NotFitted, SettingError, Unsupported
@@ -242,7 +242,9 @@ def test_ratings(name: str) -> None:
     """A model that declares RATINGS predicts on the scale of the ratings it learned; no other is close."""
     taken, _ = checkerboard()
     ratings = np.where(taken > 0, 5.0, 1.0)
-    error = float(np.sqrt(np.mean((build(name).fit(ratings).score(Histories.from_matrix(ratings), 0) - ratings) ** 2)))
+    error = float(
+        np.sqrt(np.mean((build(name).fit(ratings).score(Histories.from_matrix(ratings), 0) - ratings) ** 2))
+    )
     assert (error < 1.0) == (Can.RATINGS in model_class(name).can)
 
 
@@ -394,7 +396,8 @@ def test_five_line_library_use() -> None:
 
 @pytest.mark.parametrize("statement", ["import regulars.models", "from regulars.models import *"])
 def test_importing_models_imports_no_heavy_library(statement: str) -> None:
-    code = f"{statement}\nimport sys\nprint(sorted({{'torch', 'ibis', 'duckdb', 'litestar', 'pandas'}} & set(sys.modules)))"
+    heavy = {"torch", "ibis", "duckdb", "litestar", "pandas", "pyarrow"}
+    code = f"{statement}\nimport sys\nprint(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -65,10 +65,10 @@ def parse_instant(text: str) -> Instant:
 def _from_number(number: float, text: str) -> Instant:
     magnitude = abs(number)
     if magnitude < 1e11:  # seconds until the year 5138
-        return int(number * SECOND)
+        return round(number * SECOND)
     if magnitude < 1e14:
-        return int(number * 1000)
-    return int(float(text)) if "." in text else int(text)
+        return round(number * 1000)
+    return round(number) if "." in text else int(text)
 
 
 def from_datetime(moment: datetime) -> Instant:
@@ -89,12 +89,12 @@ def parse_duration(text: str) -> Duration:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise InputError("duration", got=repr(text), wanted="a number and one of s m h d w, such as '30m'")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return round(float(match[1]) * _UNITS[match[2]])
 
 
 def format_duration(span: Duration) -> str:
-    """Write a duration with the largest unit that divides it."""
+    """Write a duration with the largest unit that divides it, so that `parse_duration` reads the same back."""
     for unit in "wdhms":
         if span >= _UNITS[unit] and span % _UNITS[unit] == 0:
             return f"{span // _UNITS[unit]}{unit}"
-    return f"{span / SECOND:g}s"
+    return f"{span / SECOND:.6f}".rstrip("0").rstrip(".") + "s"

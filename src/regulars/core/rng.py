@@ -7,6 +7,7 @@ alone, never on how many draws others made before it.
 from __future__ import annotations
 
 import hashlib
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 def key_of(*parts: str | int) -> int:
     """Hash a key such as (seed, 'draw', recommendation_id) to 64 bits, the same on every machine."""
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    text = "\x1f".join(f"str:{part}" if isinstance(part, str) else f"int:{index(part)}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 

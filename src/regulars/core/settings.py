@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -136,7 +137,7 @@ class ServeSettings:
 
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8080, "port to listen on; 0 = any free one", low=0, high=65_535)
-    workers: int = _setting(1, "processes", low=1)
+    workers: int = _setting(1, "server processes", low=1)
     max_body_bytes: int = _setting(4_000_000, "larger requests are refused", low=1024)
     max_batch: int = _setting(5000, "events in one request", low=1)
 
@@ -243,6 +244,8 @@ def _check_entries(key: str, given: dict[str, float], known: dict[str, float], p
 
 def _check_range(value: Any, metadata: Mapping[str, Any], place: str) -> None:
     low, high, options = metadata["low"], metadata["high"], metadata["options"]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingError(place, got=repr(value), wanted="a finite number")
     if options and value not in options:
         raise SettingError(place, got=repr(value), wanted=" or ".join(map(repr, options)))
     if low is not None and not value >= low:

@@ -1,0 +1,78 @@
+"""Selection equals a full sort, ties by id, and never returns what is masked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from regulars.core.errors import InputError
+from regulars.core.topk import order, scan_top_k, top_k
+
+# few distinct values, so that ties and masks are common
+LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
+SCORES = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=12), elements=LEVELS)
+
+
+def by_sorting(scores: NDArray[np.float32], k: int) -> tuple[list[list[int]], list[list[float]]]:
+    """The plain definition: sort by (-score, id), drop -inf, cut at k, pad."""
+    ids, values = [], []
+    for row in scores.tolist():
+        ranked = sorted((-score, idx) for idx, score in enumerate(row) if score > -np.inf)[:k]
+        pad = k - len(ranked)
+        ids.append([idx for _, idx in ranked] + [-1] * pad)
+        values.append([-score for score, _ in ranked] + [-np.inf] * pad)
+    return ids, values
+
+
+@given(SCORES, st.integers(1, 15))
+def test_top_k_is_a_full_sort(scores: NDArray[np.float32], k: int) -> None:
+    before = scores.copy()
+    ids, values = top_k(scores, k)
+    wanted_ids, wanted = by_sorting(scores, k)
+    assert ids.dtype == np.int32
+    assert values.dtype == np.float32
+    assert ids.tolist() == wanted_ids
+    assert values.tolist() == wanted
+    np.testing.assert_array_equal(scores, before)
+
+
+@given(
+    hnp.arrays(np.float32, (3, 2), elements=st.integers(-2, 2)),
+    hnp.arrays(np.float32, (9, 2), elements=st.integers(-2, 2)),
+    hnp.arrays(np.bool_, 9),
+    st.integers(1, 12),
+)
+def test_scan_is_top_k_of_the_dense_product(
+    users: NDArray[np.float32], items: NDArray[np.float32], banned: NDArray[np.bool_], k: int
+) -> None:
+    dense = users @ items.T
+    np.testing.assert_array_equal(scan_top_k(users, items, k), top_k(dense, k))
+    dense[:, banned] = -np.inf
+    np.testing.assert_array_equal(scan_top_k(users, items, k, banned), top_k(dense, k))
+
+
+def test_a_large_row_with_many_ties() -> None:
+    scores = np.random.default_rng(0).integers(0, 50, (2, 5000)).astype(np.float32)
+    assert top_k(scores, 300)[0].tolist() == by_sorting(scores, 300)[0]
+
+
+def test_transposed_and_double_input() -> None:
+    scores = np.asfortranarray(np.array([[1.0, 3.0, 2.0], [5.0, 4.0, 6.0]]))
+    assert top_k(scores.astype(np.float32), 2)[0].tolist() == [[1, 2], [2, 0]]
+    assert top_k(scores, 2)[0].tolist() == [[1, 2], [2, 0]]
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_must_be_positive(k: int) -> None:
+    with pytest.raises(InputError, match=r"k: got .*, wanted an integer in \[1, inf\)"):
+        top_k(np.zeros((1, 2), dtype=np.float32), k)
+
+
+@given(hnp.arrays(np.float32, 8, elements=LEVELS), st.permutations(range(8)))
+def test_order_sorts_by_score_then_id(scores: NDArray[np.float32], ids: list[int]) -> None:
+    found = order(scores, np.array(ids))
+    assert found.tolist() == sorted(range(8), key=lambda place: (-scores[place], ids[place]))
