@@ -121,7 +121,7 @@ PRESETS: dict[str, Preset] = {
                 use_up_shape=4.0),
         replace(DEFAULT, name="null-effect", effect=False),
         replace(DEFAULT, name="null-taste", department=0.0, leaf=0.0, brand=0.0, style=0.0, noise=0.0,
-                drift=0.0, quality=0.02, price_sense=0.02, price_sense_spread=0.0, novelty=0.0, consumables=0.0,
+                drift=0.0, quality=0.01, price_sense=0.01, price_sense_spread=0.0, novelty=0.0, consumables=0.0,
                 owned=0.0, habit=0.0, bored=0.0, annoyed_repeated=0.0, related=0.0, late_items=0.0,
                 click_at=1.4, buy_at=2.2, browse_buy_at=1.4, browse_cart_at=0.8, irrelevant_at=-0.5),
         replace(DEFAULT, name="other-laws", use_up_law="periodic", taste_law="topics", annoyance_law="sameness",
