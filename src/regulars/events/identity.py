@@ -44,6 +44,15 @@ class Identities:
             ).fetchone()
         return str(found[0]) if found else None
 
+    def users(self, limit: int) -> list[tuple[str, int]]:
+        """User ids with their keys, at most `limit`, in the (random) order of the keys."""
+        with self._journal.reading() as connection:
+            rows = connection.execute(
+                "SELECT substr(external, 3), user_key FROM identities WHERE external >= 'u:' AND external < 'u;' "
+                "ORDER BY user_key LIMIT ?", (limit,)
+            ).fetchall()  # fmt: skip
+        return [(str(name), int(key)) for name, key in rows]
+
     def forget(self, key: int) -> int:
         """Drop every mapping of a key, on disk when this returns; return how many there were."""
         return int(self._journal.write(partial(_forget, key=key)))

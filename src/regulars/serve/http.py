@@ -1,0 +1,286 @@
+"""The HTTP doors of version 1: thin handlers over `Service`, closed by default.
+
+Slates are made on the event loop (a few milliseconds of work); whatever waits for the disk runs in a thread, so
+that writers share one group commit and readers never wait for them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request, Response, delete, get, post, put
+from litestar.connection import ASGIConnection
+from litestar.datastructures import ResponseHeader
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import Body, Dependency, Parameter
+
+from regulars.events.schema import Profile
+from regulars.serve import examples, metrics
+from regulars.serve.problems import NotFound, documented
+from regulars.serve.security import Role
+from regulars.serve.service import Service
+from regulars.serve.wire import (
+    Amount,
+    Ask,
+    Event,
+    EventResults,
+    Filter,
+    Health,
+    Id,
+    ItemAnswer,
+    ItemBody,
+    Limit,
+    Recommendation,
+    Slot,
+    UserAnswer,
+    UserBody,
+    answer,
+    results,
+)
+
+Shop = Annotated[Service, Dependency(skip_validation=True)]
+Asked = Request[Any, Any, Any]
+NO_STORE = [ResponseHeader(name="Cache-Control", value="no-store")]
+SECURITY: list[dict[str, list[str]]] = [{"key": []}]
+
+
+def _role(connection: ASGIConnection[Any, Any, Any, Any]) -> Role:
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    role = connection.app.state.key_ring.role(key.strip()) if scheme.lower() == "bearer" else None
+    if role is None:
+        raise NotAuthorizedException("A key is needed.", headers={"WWW-Authenticate": "Bearer"})
+    return role  # type: ignore[no-any-return]
+
+
+def any_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let both keys in."""
+    connection.scope["state"]["role"] = _role(connection)
+
+
+def admin_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let the admin key in."""
+    if _role(connection) is not Role.ADMIN:
+        raise PermissionDeniedException("This key may send events and fetch slates only.")
+
+
+def shown(name: str, value: Any) -> list[Example]:
+    """One example."""
+    return [Example(summary=name, value=value)]
+
+
+def answers(kind: Any, description: str, value: Any) -> dict[int, ResponseSpec]:
+    """The good answer of a route, with an example."""
+    return {200: ResponseSpec(kind, description=description, examples=shown(description, value))}
+
+
+Language = Annotated[str, Parameter(description="Language of the reasons: en or zh; empty = the shop's.")]
+
+
+def ask(
+    slot: Annotated[Slot, Parameter(description="Where the slate is shown.")] = "home",
+    limit: Annotated[Limit | None, Parameter(description="How many items.")] = None,
+    exclude: Annotated[list[Id] | None, Parameter(description="Item ids that must not be shown.")] = None,
+    item: Annotated[str, Parameter(description="The item looked at now.")] = "",
+    language: Language = "",
+    category: Annotated[str, Parameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
+    price_max: Annotated[Amount | None, Parameter(description="Only up to this price, in major units.")] = None,
+) -> Ask:
+    """Read what a slate is wanted for from the query; POST takes all of it, filters included."""
+    return Ask(
+        slot=slot, limit=limit, exclude=tuple(exclude or ()), item=item, language=language,
+        filters=Filter(category=category, price_max=price_max),
+    )  # fmt: skip
+
+
+def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = "") -> Recommendation:
+    """Make a slate and say how long it took."""
+    started = time.perf_counter()
+    slate = service.recommend(user_id, session=session, ask=ask)
+    return answer(slate, (time.perf_counter() - started) * 1000)
+
+
+@post(
+    "/v1/events", guards=[any_key], status_code=200, sync_to_thread=True, tags=["Events"], security=SECURITY,
+    summary="Record what shoppers did",
+    description="One event or a list. Each row is accepted, a duplicate, or rejected with why; an accepted row is "
+    "on disk. Name the shopper by `user_id`, `anonymous_id` or `session_id`. A row without `event_id` counts as "
+    "new, unless the request repeats an `Idempotency-Key`.",
+    responses=answers(EventResults, "What became of every row", examples.RESULTS) | documented(400, 401, 413, 503),
+)  # fmt: skip
+def post_events(
+    request: Asked,
+    service: Shop,
+    data: Annotated[
+        Event | list[Event],
+        Body(examples=[Example(summary="One", value=examples.PURCHASE),
+                       Example(summary="A list", value=[examples.VIEW, examples.CLICK])]),
+    ],
+    idempotency_key: Annotated[
+        str, Parameter(header="Idempotency-Key", description="Repeating a request with it changes nothing.")
+    ] = "",
+) -> EventResults:  # fmt: skip
+    """Record events."""
+    rows = [data] if isinstance(data, dict) else data
+    admin = request.scope["state"]["role"] is Role.ADMIN
+    return results(service.record_events(rows, idempotency_key, interactions_only=not admin))
+
+
+_SLATE = answers(Recommendation, "The slate", examples.RECOMMENDATION)
+_USER = Annotated[str, Parameter(description="Your id of the shopper; one never seen gets an answer too.")]
+_SESSION = Annotated[str, Parameter(min_length=1, max_length=256, description="A session of an unknown shopper.")]
+_ASK = Annotated[Ask, Body(examples=shown("Beside a product", examples.ASK))]
+
+
+@get(
+    "/v1/recommend/{user_id:str}", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
+    summary="A slate for a shopper", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 404, 503),
+)  # fmt: skip
+def get_recommend(service: Shop, user_id: _USER, asked: Ask) -> Recommendation:
+    """Make a slate."""
+    return make_slate(service, ask=asked, user_id=user_id)
+
+
+@get(
+    "/v1/recommend", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
+    summary="A slate for a session", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 503),
+)  # fmt: skip
+def get_recommend_session(service: Shop, session: _SESSION, asked: Ask) -> Recommendation:
+    """Make a slate for a session."""
+    return make_slate(service, ask=asked, session=session)
+
+
+@post(
+    "/v1/recommend/{user_id:str}", guards=[admin_key], status_code=200, sync_to_thread=False, tags=["Slates"],
+    security=SECURITY, summary="A slate for a shopper, asked for in a body", response_headers=NO_STORE,
+    responses=_SLATE | documented(400, 401, 403, 404, 413, 503),
+)  # fmt: skip
+def post_recommend(service: Shop, user_id: _USER, data: _ASK) -> Recommendation:
+    """Make a slate."""
+    return make_slate(service, ask=data, user_id=user_id)
+
+
+@post(
+    "/v1/recommend", guards=[admin_key], status_code=200, sync_to_thread=False, tags=["Slates"], security=SECURITY,
+    summary="A slate for a session, asked for in a body", response_headers=NO_STORE,
+    responses=_SLATE | documented(400, 401, 403, 413, 503),
+)  # fmt: skip
+def post_recommend_session(service: Shop, session: _SESSION, data: _ASK) -> Recommendation:
+    """Make a slate for a session."""
+    return make_slate(service, ask=data, session=session)
+
+
+@get(
+    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    summary="An item as it is now", responses=documented(401, 403, 404),
+)  # fmt: skip
+def get_item(service: Shop, item_id: str) -> ItemAnswer:
+    """Return an item."""
+    return service.show(service.item(item_id))
+
+
+@put(
+    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    summary="From now on the item is as given", responses=documented(400, 401, 403, 404, 413, 503),
+)  # fmt: skip
+def put_item(
+    service: Shop, item_id: str, data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))]
+) -> ItemAnswer:
+    """Put an item."""
+    return service.show(service.put_item(item_id, data))
+
+
+@delete(
+    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    summary="Take an item out of the shop", responses=documented(401, 403, 404, 503),
+)  # fmt: skip
+def delete_item(service: Shop, item_id: str) -> None:
+    """Delete an item."""
+    service.delete_item(item_id)
+
+
+@get(
+    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    summary="A shopper's attributes", responses=documented(401, 403, 404),
+)  # fmt: skip
+def get_user(service: Shop, user_id: str) -> UserAnswer:
+    """Return a shopper."""
+    return service.user(user_id)
+
+
+@put(
+    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    summary="From now on the shopper's attributes are as given", responses=documented(400, 401, 403, 404, 413, 503),
+)  # fmt: skip
+def put_user(
+    service: Shop, user_id: str, data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))]
+) -> UserAnswer:
+    """Put a shopper."""
+    return service.put_user(user_id, data)
+
+
+@delete(
+    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    summary="Forget a shopper", responses=documented(401, 403, 404, 503),
+    description="The mapping, the live profile and the attributes go at once; a tombstone keeps training away.",
+)  # fmt: skip
+def delete_user(service: Shop, user_id: str) -> None:
+    """Delete a shopper."""
+    service.delete_user(user_id)
+
+
+@get(
+    "/v1/users/{user_id:str}/profile", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"],
+    security=SECURITY, summary="Who a shopper is", responses=documented(401, 403, 404),
+)  # fmt: skip
+def get_profile(service: Shop, user_id: str) -> Profile:
+    """Return a profile."""
+    found = service.profile(user_id)
+    if found is None:
+        raise NotFound(f"user {user_id!r}", got="a shopper never seen", wanted="a known user id")
+    return found
+
+
+@get("/health/live", sync_to_thread=False, tags=["Health"], summary="Whether the process runs")
+def health_live() -> Health:
+    """Say that the process runs."""
+    return Health(status="live")
+
+
+@get(
+    "/health/ready", sync_to_thread=False, tags=["Health"], summary="Whether the server can answer",
+    responses={503: ResponseSpec(Health, description="Not yet", generate_examples=False)},
+)  # fmt: skip
+def health_ready(request: Asked, service: Shop) -> Response[Health]:
+    """Say whether the live state has been folded."""
+    ready = bool(request.app.state.ready)
+    body = Health(
+        status="ready" if ready else "starting",
+        model_version=service.bundle.version if service.bundle else "",
+        offset=service.live.offset,
+    )
+    return Response(body, status_code=200 if ready else 503)
+
+
+@get("/metrics", guards=[admin_key], sync_to_thread=False, media_type=MediaType.TEXT, tags=["Health"],
+     security=SECURITY, summary="Prometheus metrics of this worker", responses=documented(401, 403))  # fmt: skip
+def get_metrics(service: Shop) -> Response[bytes]:
+    """Return the metrics."""
+    return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
+
+
+@get("/openapi.json", sync_to_thread=False, include_in_schema=False)
+def openapi(request: Asked) -> Response[bytes]:
+    """Return the description of this API."""
+    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()), media_type="application/json")
+
+
+ROUTES: list[Any] = [
+    post_events, get_recommend, get_recommend_session, post_recommend, post_recommend_session,
+    get_item, put_item, delete_item, get_user, put_user, delete_user, get_profile,
+    health_live, health_ready, get_metrics, openapi,
+]  # fmt: skip

@@ -1,0 +1,34 @@
+"""The dashboard: the loop as one picture, and what came of the slates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get
+
+from regulars.serve.http import NO_STORE, Shop
+from regulars.serve.pages.door import closed, logged_in, session_of
+from regulars.serve.pages.render import page
+
+Asked = Request[Any, Any, Any]
+
+
+@get("/dashboard", sync_to_thread=False, include_in_schema=False)
+def dashboard(request: Asked, service: Shop) -> Response[str]:
+    """Show the dashboard; its numbers are fetched by its script."""
+    session = session_of(request)
+    if session is None:
+        return closed()
+    shop = service.settings.shop
+    return page("dashboard.html", shop=shop.name, currency=shop.currency, practice=shop.practice,
+                csrf=request.app.state.sessions.csrf(session))  # fmt: skip
+
+
+@get("/dashboard/data", guards=[logged_in], sync_to_thread=True, include_in_schema=False, response_headers=NO_STORE)
+def data(request: Asked) -> dict[str, Any]:
+    """Return everything that the dashboard shows."""
+    found: dict[str, Any] = request.app.state.board.data()
+    return found
+
+
+ROUTES: list[Any] = [dashboard, data]
