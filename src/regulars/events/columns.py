@@ -131,6 +131,8 @@ class Columns:
         return np.asarray(pc.fill_null(moments.cast(pa.int64()), 0), dtype=np.int64)
 
     def _from_texts(self, texts: pa.Array) -> tuple[NDArray[np.int64], Mask]:
+        if pc.all(pc.match_substring_regex(texts, r"^\d+(\.\d+)?$")).as_py():
+            return _from_numbers(np.asarray(texts.cast(pa.float64())))
         for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
             try:
                 moments = texts.cast(kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from regulars.core.errors import InputError
 from regulars.events import lake
 from regulars.events.adapters.base import Layout, Translated
 from regulars.events.adapters.registry import candidates, choose
+from regulars.events.bulk import BulkCount
 from regulars.events.columns import Columns, Fault, check
 from regulars.events.identity import Identities
 from regulars.events.journal import Journal
@@ -85,12 +87,15 @@ class Import:
         self._layouts = candidates(layout, columns)
         self._on_progress = on_progress or (lambda done, total: None)
         self._tally = _Tally()
+        self._pending: Future[BulkCount] | None = None
 
     def run(self, paths: Sequence[str | Path]) -> ImportReport:
         """Import the files; raises past the share of bad rows that the settings allow, keeping the good ones."""
-        for path in paths:
-            with ExitStack() as stack:
-                _File(path, stack, self).run()
+        with ThreadPoolExecutor(1) as self._filing:
+            for path in paths:
+                with ExitStack() as stack:
+                    _File(path, stack, self).run()
+            self._settle()
         for layout in self._layouts:
             self._records([(row, "") for row in layout.noticed()])
         self._journal.compact(at_least=self._rules.settings.events.compact_rows)
@@ -132,13 +137,24 @@ class Import:
         return faults, known
 
     def _interactions(self, table: pa.Table) -> None:
+        """File checked rows while the next chunk is read; one batch at a time waits in memory."""
+        self._settle()
+        self._pending = self._filing.submit(self._bulk, table)
+
+    def _settle(self) -> None:
+        """Wait for the batch that is being filed, and count it."""
+        if self._pending is not None:
+            count = self._pending.result()
+            self._pending = None
+            self._tally.accepted += count.accepted
+            self._tally.duplicates += count.duplicates
+
+    def _bulk(self, table: pa.Table) -> BulkCount:
         """File checked rows into the lake under their shoppers' keys."""
         external = table.column("external").combine_chunks().dictionary_encode()
         keys = np.array(self._identities.keys(external.dictionary.to_pylist()), dtype=np.int64)
         user_key = pa.array(keys[external.indices.to_numpy()])
-        count = self._journal.append_bulk(table.append_column("user_key", user_key).select(lake.BULK.names))
-        self._tally.accepted += count.accepted
-        self._tally.duplicates += count.duplicates
+        return self._journal.append_bulk(table.append_column("user_key", user_key).select(lake.BULK.names))
 
 
 class _File:

@@ -76,7 +76,7 @@ def open_source(path: str | Path, stack: ExitStack) -> Source:
     """Open a file ("-" = standard input) by its first bytes; `stack` closes it."""
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        raw = _spool() if str(path) == "-" else Path(path).open("rb")
+        raw = _spool() if str(path) == "-" else Path(path).open("rb")  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise InputError(name, got=str(error.strerror), wanted="a file that can be read") from error
     stack.callback(raw.close)
@@ -285,18 +285,20 @@ class WorkbookSource:
 
 def table_of_rows(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Columns of loose rows: every name that occurs; objects and lists become JSON text."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    first = list(rows[0]) if rows else []
+    names = first + sorted(set().union(*rows) - set(first))
     return pa.table({name: column_of([row.get(name) for row in rows]) for name in names})
 
 
 def column_of(values: list[Any]) -> pa.Array:
     """An Arrow column of loose values: typed where they agree, else text."""
-    if not any(type(value) in (dict, list) for value in values):
-        try:
-            return pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            pass
-    return pa.array([_text(value) for value in values], pa.string())
+    try:
+        column = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        column = None
+    if column is None or pa.types.is_nested(column.type):
+        return pa.array([_text(value) for value in values], pa.string())
+    return column
 
 
 def _text(value: Any) -> str | None:
