@@ -1,0 +1,220 @@
+"""The live catalogue: every item's present features, by live item index, as a fold of `ItemChange`.
+
+The latest change by its own time wins, so a late one changes nothing. Items that only events named are there
+too, bare: available, without features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.core.arrays import Indices, Instants, Mask
+from regulars.core.clock import Instant
+from regulars.core.data import UNKNOWN_PRICE, IdMap, Items
+from regulars.events.schema import Item, ItemChange
+
+KINDS = ("product", "article", "ad")
+PATH = " > "  # joins the names of a category path
+KEPT_VIEWS = 4  # alignments kept: the live model's, the next one's, and those of an evaluation
+NEVER = -(2**62)  # the time of an item that no change has named
+
+ROW = np.dtype(
+    [
+        ("price", np.int64),
+        ("released_at", np.int64),
+        ("category_idx", np.int32),
+        ("top_category_idx", np.int32),
+        ("brand_idx", np.int32),
+        ("kind", np.int8),
+        ("available", np.bool_),
+    ],
+    align=True,
+)
+BARE = (UNKNOWN_PRICE, 0, -1, -1, -1, 0, True)
+
+
+@dataclass(frozen=True)
+class CatalogueColumns:
+    """Item features as arrays `(n_items,)` aligned to some IdMap; read only, -1 = none."""
+
+    available: Mask  # false when out of stock or deleted
+    price: NDArray[np.int64]  # minor units, UNKNOWN_PRICE where none
+    category_idx: Indices  # the whole path, in Catalogue.categories
+    top_category_idx: Indices  # its first name
+    brand_idx: Indices  # in Catalogue.brands
+    released_at: Instants  # 0 where unknown
+    kind: NDArray[np.int8]  # Catalogue.kind_code
+
+
+class CatalogueSnapshot(msgspec.Struct, frozen=True):
+    """A catalogue as plain values, one entry an item."""
+
+    ids: list[str]
+    facts: list[Item | None]
+    changed_at: list[Instant]
+    deleted: list[int]
+    version: int
+
+
+class _View:
+    """The rows of the catalogue in the order of another IdMap, patched when items change."""
+
+    def __init__(self, items: IdMap[str], rows: NDArray[np.void], own: IdMap[str]) -> None:
+        self.items, self.length = items, len(items)
+        found = own.index(items.ids, on_unknown="skip")
+        self.table = np.empty(self.length, dtype=ROW)
+        self.table[:] = np.array(BARE, dtype=ROW)
+        known = found >= 0
+        self.table[known] = rows[found[known]]
+        self.columns = CatalogueColumns(**{name: self.table[name].copy() for name in ROW.names or ()})
+
+    def patch(self, item_id: str, row: Any) -> None:
+        """Write one item's new features in place."""
+        idx = self.items.get(item_id)
+        if 0 <= idx < self.length:
+            for name in ROW.names or ():
+                getattr(self.columns, name)[idx] = row[name]
+
+
+class Catalogue:
+    """What the shop sells, now; `version` grows with every change. Callers hold the lock of `Live`."""
+
+    def __init__(self) -> None:
+        self.items: IdMap[str] = IdMap()
+        self.categories: IdMap[str] = IdMap()
+        self.brands: IdMap[str] = IdMap()
+        self.version = 0
+        self._facts: list[Item | None] = []  # None: bare, or deleted
+        self._changed_at: list[Instant] = []
+        self._deleted: set[int] = set()
+        self._rows = np.zeros(0, dtype=ROW)
+        self._views: dict[int, _View] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @classmethod
+    def from_items(cls, items: Items, as_of: Instant) -> Catalogue:
+        """The catalogue of a Dataset; live indices are the Dataset's."""
+        catalogue = cls()
+        catalogue.items = IdMap(items.ids.ids)
+        catalogue._grow(len(items))
+        for idx, item_id in enumerate(items.ids.ids):
+            price, released_at = int(items.price[idx]), int(items.released_at[idx])
+            item = Item(
+                item_id=item_id, title=items.title[idx], description=items.description[idx],
+                category=tuple(items.category[idx]), brand=items.brand[idx], tags=tuple(items.tags[idx]),
+                price=None if price == UNKNOWN_PRICE else price, available=bool(items.available[idx]),
+                released_at=released_at or None, kind=items.kind[idx],  # type: ignore[arg-type]
+            )  # fmt: skip
+            known = item != Item(item_id=item_id)
+            catalogue._facts.append(item if known else None)
+            catalogue._changed_at.append(as_of if known else NEVER)
+            catalogue._rows[idx] = catalogue._row(item) if known else BARE
+        catalogue.version = 1
+        return catalogue
+
+    def add(self, item_id: str) -> int:
+        """Index of an item that an event names, bare when new."""
+        idx = self.items.get(item_id)
+        if idx < 0:
+            idx = self.items.add(item_id)
+            self._grow(idx + 1)
+            self._facts.append(None)
+            self._changed_at.append(NEVER)
+            self._rows[idx] = BARE
+            self.version += 1
+        return idx
+
+    def apply(self, change: ItemChange) -> None:
+        """Fold one change: what it gives replaces all that was known, unless a later change is known."""
+        item_id = change.item.item_id
+        idx = self.add(item_id)
+        if change.timestamp < self._changed_at[idx]:
+            return
+        self._changed_at[idx] = change.timestamp
+        row = self._row(change.item)
+        if change.deleted:
+            self._facts[idx] = None
+            self._deleted.add(idx)
+            row = (*row[:-1], False)
+        else:
+            self._facts[idx] = change.item
+            self._deleted.discard(idx)
+        self._rows[idx] = row
+        self.version += 1
+        for view in self._views.values():
+            view.patch(item_id, self._rows[idx])
+
+    def get(self, item_id: str) -> Item | None:
+        """An item's features; None when it is unknown or deleted. A bare item has only its id."""
+        idx = self.items.get(item_id)
+        if idx < 0 or idx in self._deleted:
+            return None
+        return self._facts[idx] or Item(item_id=item_id)
+
+    def columns(self, items: IdMap[str]) -> CatalogueColumns:
+        """Features in the order of `items`; what the catalogue does not know is bare.
+
+        O(n_items) at the first call with an IdMap, then O(1): a change patches one row of each view.
+        """
+        view = self._views.pop(id(items), None)
+        if view is None or view.items is not items or view.length != len(items):
+            view = _View(items, self._rows[: len(self.items)], self.items)
+        self._views[id(items)] = view  # last place: used most recently
+        while len(self._views) > KEPT_VIEWS:
+            del self._views[next(iter(self._views))]
+        return view.columns
+
+    def kind_code(self, kind: str) -> int:
+        """The number of an item kind in `columns.kind`, -1 for a kind that does not exist."""
+        return KINDS.index(kind) if kind in KINDS else -1
+
+    def price_cuts(self, n_bands: int = 5) -> NDArray[np.int64]:
+        """Prices `(n_bands - 1,)` that part the products into equal bands, cheap to dear; () without prices."""
+        prices = self._rows["price"][: len(self.items)]
+        known = prices[prices != UNKNOWN_PRICE]
+        if not len(known):
+            return np.zeros(0, dtype=np.int64)
+        shares = np.arange(1, n_bands) / n_bands
+        return np.asarray(np.quantile(known, shares, method="inverted_cdf"), dtype=np.int64)
+
+    def dump(self) -> CatalogueSnapshot:
+        """Everything, for a snapshot."""
+        return CatalogueSnapshot(
+            list(self.items.ids), list(self._facts), list(self._changed_at), sorted(self._deleted), self.version
+        )
+
+    @classmethod
+    def restore(cls, kept: CatalogueSnapshot) -> Catalogue:
+        """What `dump` gave."""
+        catalogue = cls()
+        catalogue.items = IdMap(kept.ids)
+        catalogue._facts, catalogue._changed_at = list(kept.facts), list(kept.changed_at)
+        catalogue._deleted, catalogue.version = set(kept.deleted), kept.version
+        catalogue._grow(len(kept.ids))
+        for idx, item in enumerate(kept.facts):
+            catalogue._rows[idx] = BARE if item is None else catalogue._row(item)
+        catalogue._rows["available"][kept.deleted] = False
+        return catalogue
+
+    def _row(self, item: Item) -> tuple[Any, ...]:
+        category, top, brand = -1, -1, -1
+        if item.category:
+            top = self.categories.add(item.category[0])
+            category = self.categories.add(PATH.join(item.category))
+        if item.brand:
+            brand = self.brands.add(item.brand)
+        price = UNKNOWN_PRICE if item.price is None else item.price
+        return price, item.released_at or 0, category, top, brand, self.kind_code(item.kind), item.available
+
+    def _grow(self, length: int) -> None:
+        if length > len(self._rows):
+            grown = np.zeros(max(length, 2 * len(self._rows), 64), dtype=ROW)
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
