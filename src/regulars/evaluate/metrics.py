@@ -183,14 +183,14 @@ def diversity(ranked: Indices, levels: Indices) -> Doubles:
 
 
 def _mean_distance(ranked: Indices, levels: Indices) -> Doubles:
-    paths = np.where((ranked >= 0)[:, :, None], levels[np.maximum(ranked, 0)], -1)
-    lengths = (paths >= 0).sum(axis=2)
-    apart, pairs = np.zeros(len(ranked)), np.zeros(len(ranked))
-    for gap in range(1, ranked.shape[1]):  # every pair once: items `gap` places apart
-        one, other = paths[:, gap:], paths[:, :-gap]
-        shorter = np.minimum(lengths[:, gap:], lengths[:, :-gap])
-        longer = np.maximum(lengths[:, gap:], lengths[:, :-gap])
-        common = ((one == other) & (one >= 0)).sum(axis=2)
-        apart += np.where(shorter > 0, 1.0 - common / np.maximum(longer, 1), 0.0).sum(axis=1)
-        pairs += (shorter > 0).sum(axis=1)
-    return np.where(pairs > 0, apart / np.maximum(pairs, 1), np.nan)
+    items = ranked.T  # (k, n_users), so that the items `gap` places apart are two whole blocks
+    paths = [np.where(items >= 0, level[np.maximum(items, 0)], -1) for level in levels.T]
+    lengths = np.sum([path >= 0 for path in paths], axis=0, dtype=np.float32)
+    shared, pairs = np.zeros(len(ranked)), np.zeros(len(ranked))
+    for gap in range(1, len(items)):  # every pair once
+        common = np.zeros(lengths[gap:].shape, dtype=np.float32)
+        for path in paths:
+            common += (path[gap:] == path[:-gap]) & (path[gap:] >= 0)
+        shared += (common / np.maximum(np.maximum(lengths[gap:], lengths[:-gap]), 1)).sum(axis=0)
+        pairs += (np.minimum(lengths[gap:], lengths[:-gap]) > 0).sum(axis=0)
+    return np.where(pairs > 0, 1.0 - shared / np.maximum(pairs, 1), np.nan)

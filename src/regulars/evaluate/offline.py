@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Indices, Matrix
 from regulars.core.clock import Instant
-from regulars.core.data import Dataset
+from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError
 from regulars.core.topk import NOTHING, top_k
 from regulars.evaluate import metrics
@@ -30,16 +30,21 @@ def model_ranker(model: Model, data: Dataset, now: Instant, k: int = 20) -> Rank
     """Rank everything a bare model scores, without a shop's rules."""
 
     def rank(user_idx: Indices, exclude: Matrix | None) -> Indices:
-        ranked = np.full((len(user_idx), k), -1, dtype=np.int32)
-        for start, batch in model.batches(data.histories(user_idx)):
-            scores = model.score(batch, now)
-            if exclude is not None:
-                shut = exclude[start : start + len(batch)]
-                scores[np.repeat(np.arange(len(batch)), np.diff(shut.indptr)), shut.indices] = NOTHING
-            ranked[start : start + len(batch)] = top_k(scores, k)[0]
-        return ranked
+        return rank_histories(model, data.histories(user_idx), now, exclude, k)
 
     return rank
+
+
+def rank_histories(model: Model, histories: Histories, now: Instant, exclude: Matrix | None, k: int) -> Indices:
+    """Best items `(n, k)` of a bare model for some shoppers; `exclude (n, n_items)` must not appear."""
+    ranked = np.full((len(histories), k), -1, dtype=np.int32)
+    for start, batch in model.batches(histories):
+        scores = model.score(batch, now)
+        if exclude is not None:
+            shut = exclude[start : start + len(batch)]
+            scores[np.repeat(np.arange(len(batch)), np.diff(shut.indptr)), shut.indices] = NOTHING
+        ranked[start : start + len(batch)] = top_k(scores, k)[0]
+    return ranked
 
 
 def table(

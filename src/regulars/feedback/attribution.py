@@ -8,7 +8,7 @@ clicked is a view-through, counted apart. Every event counts once. Both windows 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,12 +222,10 @@ def _named_owner(shown: _Showings, events: _Events, window: NDArray[np.int64]) -
 
     No event can name a decision before it is made, so a time before it is a wrong clock and is let through.
     """
-    n_decisions = len(shown.decisions)
     showings = np.sort(pair_codes(shown.decision_idx, shown.pairs, _n_pairs(shown)))
-    named = np.where(events.named < n_decisions, events.named, UNKNOWN)
-    real = index_in(pair_codes(named, events.pairs, _n_pairs(shown)), showings) >= 0
-    late = events.at - pick(shown.at, named) > window
-    return np.where(real & ~late, named, UNKNOWN)
+    real = index_in(pair_codes(events.named, events.pairs, _n_pairs(shown)), showings) >= 0
+    in_time = _within(events.named, shown.at, events.at, window)
+    return np.where(real, in_time, UNKNOWN)
 
 
 def _n_pairs(shown: _Showings) -> int:
@@ -283,8 +281,4 @@ def _collect(shown: _Showings, events: _Events, owner: Codes, through: Codes) ->
 
 
 def _frozen(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if name == "revenue" else _ids(value) for name, value in entry.items()}
-
-
-def _ids(value: Iterable[str]) -> tuple[str, ...]:
-    return tuple(value)
+    return {name: value if name == "revenue" else tuple(value) for name, value in entry.items()}
