@@ -185,7 +185,7 @@ def diversity(ranked: Indices, levels: Indices) -> Doubles:
 def _mean_distance(ranked: Indices, levels: Indices) -> Doubles:
     items = ranked.T  # (k, n_users), so that the items `gap` places apart are two whole blocks
     paths = [np.where(items >= 0, level[np.maximum(items, 0)], -1) for level in levels.T]
-    lengths = np.sum([path >= 0 for path in paths], axis=0, dtype=np.float32)
+    lengths = np.asarray(np.sum([path >= 0 for path in paths], axis=0, dtype=np.float32))
     shared, pairs = np.zeros(len(ranked)), np.zeros(len(ranked))
     for gap in range(1, len(items)):  # every pair once
         common = np.zeros(lengths[gap:].shape, dtype=np.float32)
