@@ -40,6 +40,10 @@ class ShopClock:
         local = at + offsets[where] if len(bins) else at
         return np.asarray((local // DAY + MONDAY) % 7 * 24 + local // HOUR % 24, dtype=np.int16)
 
+    def local(self, at: Instant) -> datetime:
+        """The shop's date and time of an instant."""
+        return datetime.fromtimestamp(at / SECOND, tz=UTC).astimezone(self._zone)
+
     def _offset(self, quarter: int) -> int:
         offset = self._offsets.get(quarter)
         if offset is None:

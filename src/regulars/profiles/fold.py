@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Indices
 from regulars.core.clock import Duration
 from regulars.core.data import PURCHASE, REFUND
 from regulars.core.jit import kernel
@@ -62,6 +61,7 @@ STATE = np.dtype(
 )
 Events = NDArray[np.void]  # of EVENT
 States = NDArray[np.void]  # of STATE
+Rows = NDArray[np.int64]  # row numbers of EVENT
 
 UNNAMED = -1  # session of an event, order of a refund, that names none
 NAMED = 2**32  # hashes of session and order names lie at or above; numbers that a Dataset gave lie below
@@ -181,16 +181,16 @@ def insert(events: Events, state: Any, row: int, gap: Duration) -> bool:
 
 
 @kernel
-def refold(events: Events, state: Any, rows: Indices, gap: Duration) -> None:
+def refold(events: Events, state: Any, rows: Rows, gap: Duration) -> None:
     """Fold an empty state afresh from one shopper's rows, in time order."""
     for row in rows:
         _append(events, state, row, gap)
 
 
 @kernel
-def rows_of(events: Events, states: States, shoppers: NDArray[np.int64], indptr: NDArray[np.int64]) -> Indices:
+def rows_of(events: Events, states: States, shoppers: NDArray[np.int64], indptr: NDArray[np.int64]) -> Rows:
     """Rows of these shoppers' events, in time order; -1 is a shopper without any, `indptr` from their `n_rows`."""
-    rows = np.empty(indptr[-1], dtype=np.int32)
+    rows = np.empty(indptr[-1], dtype=np.int64)
     for i in range(len(shoppers)):
         here = states[shoppers[i]]["newest"] if shoppers[i] >= 0 else -1
         place = indptr[i + 1]
@@ -202,13 +202,13 @@ def rows_of(events: Events, states: States, shoppers: NDArray[np.int64], indptr:
 
 
 @kernel
-def net_refunds(events: Events, rows: Indices, item: int) -> None:
+def net_refunds(events: Events, rows: Rows, item: int) -> None:
     """Match one shopper's refunds of an item with earlier purchases, as `clean.refunds` does.
 
     Pieces come from the order that the refund names, then from the latest purchase. `rows` are all the shopper's
     events in time order; sets `net` of the item's purchases and refunds afresh.
     """
-    bought, n_bought = np.empty(len(rows), dtype=np.int32), 0
+    bought, n_bought = np.empty(len(rows), dtype=np.int64), 0
     for row in rows:
         event = events[row]
         if event["item"] != item:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.clean.weights import event_weights
-from regulars.core.arrays import Floats, Indices
+from regulars.core.arrays import Floats
 from regulars.core.clock import Duration, Instant
 from regulars.core.data import PURCHASE, REFUND, Dataset
 from regulars.core.settings import CleanSettings
 from regulars.profiles.clockwork import ShopClock
-from regulars.profiles.fold import EVENT, STATE, Events, States, fold, insert, net_refunds, refold, rows_of
+from regulars.profiles.fold import EVENT, STATE, Events, Rows, States, fold, insert, net_refunds, refold, rows_of
 
 
 class EventLog:
@@ -77,16 +77,16 @@ class EventLog:
         self._n += 1
         late = not insert(self._events, self._states[shopper], row, self._gap)
         if late:
-            self._fold_again(shopper, np.append(self.rows_of_one(shopper), np.int32(row)))
+            self._fold_again(shopper, np.append(self.rows_of_one(shopper), np.int64(row)))
         event = self._events[row]
         if event["kind"] == REFUND or (late and event["kind"] == PURCHASE):
             net_refunds(self._events, self.rows_of_one(shopper), int(event["item"]))
 
-    def rows_of_one(self, shopper: int) -> Indices:
+    def rows_of_one(self, shopper: int) -> Rows:
         """Rows of one shopper, in time order; those of one instant in order of arrival."""
         return self.rows(np.array([shopper], dtype=np.int64))[1]
 
-    def rows(self, shoppers: NDArray[np.int64]) -> tuple[NDArray[np.int64], Indices]:
+    def rows(self, shoppers: NDArray[np.int64]) -> tuple[NDArray[np.int64], Rows]:
         """CSR-like `(indptr, rows)` of these shoppers' events in time order; shopper -1 has none."""
         indptr = np.zeros(len(shoppers) + 1, dtype=np.int64)
         if self._n_shoppers:
@@ -123,7 +123,7 @@ class EventLog:
         for item in np.unique(events["item"][events["kind"] == REFUND]):
             net_refunds(self._events, rows, int(item))
 
-    def _fold_again(self, shopper: int, rows: Indices) -> None:
+    def _fold_again(self, shopper: int, rows: Rows) -> None:
         self._clear(shopper)
         ordered = rows[np.lexsort((rows, self._events["at"][rows]))]
         refold(self._events, self._states[shopper], ordered, self._gap)
