@@ -6,6 +6,7 @@ that writers share one group commit and readers never wait for them.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -19,24 +20,20 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, Dependency, Parameter
 
+from regulars.core.errors import InputError
 from regulars.events.schema import Profile
 from regulars.serve import examples, metrics
 from regulars.serve.problems import NotFound, documented
 from regulars.serve.security import Role
 from regulars.serve.service import Service
 from regulars.serve.wire import (
-    Amount,
     Ask,
     Event,
     EventResults,
-    Filter,
     Health,
-    Id,
     ItemAnswer,
     ItemBody,
-    Limit,
     Recommendation,
-    Slot,
     UserAnswer,
     UserBody,
     answer,
@@ -82,19 +79,24 @@ Language = Annotated[str, Parameter(description="Language of the reasons: en or 
 
 
 def ask(
-    slot: Annotated[Slot, Parameter(description="Where the slate is shown.")] = "home",
-    limit: Annotated[Limit | None, Parameter(description="How many items.")] = None,
-    exclude: Annotated[list[Id] | None, Parameter(description="Item ids that must not be shown.")] = None,
+    slot: Annotated[str, Parameter(description="Where the slate is shown.")] = "home",
+    limit: Annotated[int | None, Parameter(ge=1, le=200, description="How many items.")] = None,
+    exclude: Annotated[list[str] | None, Parameter(description="Item ids that must not be shown.")] = None,
     item: Annotated[str, Parameter(description="The item looked at now.")] = "",
     language: Language = "",
     category: Annotated[str, Parameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
-    price_max: Annotated[Amount | None, Parameter(description="Only up to this price, in major units.")] = None,
+    price_max: Annotated[float | None, Parameter(ge=0, description="Only up to this price, in major units.")] = None,
 ) -> Ask:
     """Read what a slate is wanted for from the query; POST takes all of it, filters included."""
-    return Ask(
-        slot=slot, limit=limit, exclude=tuple(exclude or ()), item=item, language=language,
-        filters=Filter(category=category, price_max=price_max),
-    )  # fmt: skip
+    given = {"slot": slot, "limit": limit, "exclude": exclude or (), "item": item, "language": language,
+             "filters": {"category": category, "price_max": price_max}}  # fmt: skip
+    try:
+        return msgspec.convert(given, Ask)
+    except msgspec.ValidationError as error:
+        wanted, _, place = str(error).partition(" - at `$.")
+        raise InputError(
+            f"query.{place.rstrip('`') or 'parameters'}", wanted=wanted.removeprefix("Expected ")
+        ) from error
 
 
 def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = "") -> Recommendation:
@@ -105,14 +107,14 @@ def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = 
 
 
 @post(
-    "/v1/events", guards=[any_key], status_code=200, sync_to_thread=True, tags=["Events"], security=SECURITY,
+    "/v1/events", guards=[any_key], status_code=200, tags=["Events"], security=SECURITY,
     summary="Record what shoppers did",
     description="One event or a list. Each row is accepted, a duplicate, or rejected with why; an accepted row is "
     "on disk. Name the shopper by `user_id`, `anonymous_id` or `session_id`. A row without `event_id` counts as "
     "new, unless the request repeats an `Idempotency-Key`.",
     responses=answers(EventResults, "What became of every row", examples.RESULTS) | documented(400, 401, 413, 503),
 )  # fmt: skip
-def post_events(
+async def post_events(
     request: Asked,
     service: Shop,
     data: Annotated[
@@ -127,7 +129,8 @@ def post_events(
     """Record events."""
     rows = [data] if isinstance(data, dict) else data
     admin = request.scope["state"]["role"] is Role.ADMIN
-    return results(service.record_events(rows, idempotency_key, interactions_only=not admin))
+    done = await asyncio.to_thread(service.record_events, rows, idempotency_key, interactions_only=not admin)
+    return results(done)
 
 
 _SLATE = answers(Recommendation, "The slate", examples.RECOMMENDATION)
@@ -175,7 +178,7 @@ def post_recommend_session(service: Shop, session: _SESSION, data: _ASK) -> Reco
 
 
 @get(
-    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Items"], security=SECURITY,
     summary="An item as it is now", responses=documented(401, 403, 404),
 )  # fmt: skip
 def get_item(service: Shop, item_id: str) -> ItemAnswer:
@@ -184,27 +187,27 @@ def get_item(service: Shop, item_id: str) -> ItemAnswer:
 
 
 @put(
-    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    "/v1/items/{item_id:str}", guards=[admin_key], tags=["Items"], security=SECURITY,
     summary="From now on the item is as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
-def put_item(
+async def put_item(
     service: Shop, item_id: str, data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))]
 ) -> ItemAnswer:
     """Put an item."""
-    return service.show(service.put_item(item_id, data))
+    return service.show(await asyncio.to_thread(service.put_item, item_id, data))
 
 
 @delete(
-    "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Items"], security=SECURITY,
+    "/v1/items/{item_id:str}", guards=[admin_key], tags=["Items"], security=SECURITY,
     summary="Take an item out of the shop", responses=documented(401, 403, 404, 503),
 )  # fmt: skip
-def delete_item(service: Shop, item_id: str) -> None:
+async def delete_item(service: Shop, item_id: str) -> None:
     """Delete an item."""
-    service.delete_item(item_id)
+    await asyncio.to_thread(service.delete_item, item_id)
 
 
 @get(
-    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"], security=SECURITY,
     summary="A shopper's attributes", responses=documented(401, 403, 404),
 )  # fmt: skip
 def get_user(service: Shop, user_id: str) -> UserAnswer:
@@ -213,28 +216,28 @@ def get_user(service: Shop, user_id: str) -> UserAnswer:
 
 
 @put(
-    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    "/v1/users/{user_id:str}", guards=[admin_key], tags=["Shoppers"], security=SECURITY,
     summary="From now on the shopper's attributes are as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
-def put_user(
+async def put_user(
     service: Shop, user_id: str, data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))]
 ) -> UserAnswer:
     """Put a shopper."""
-    return service.put_user(user_id, data)
+    return await asyncio.to_thread(service.put_user, user_id, data)
 
 
 @delete(
-    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    "/v1/users/{user_id:str}", guards=[admin_key], tags=["Shoppers"], security=SECURITY,
     summary="Forget a shopper", responses=documented(401, 403, 404, 503),
     description="The mapping, the live profile and the attributes go at once; a tombstone keeps training away.",
 )  # fmt: skip
-def delete_user(service: Shop, user_id: str) -> None:
+async def delete_user(service: Shop, user_id: str) -> None:
     """Delete a shopper."""
-    service.delete_user(user_id)
+    await asyncio.to_thread(service.delete_user, user_id)
 
 
 @get(
-    "/v1/users/{user_id:str}/profile", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"],
+    "/v1/users/{user_id:str}/profile", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"],
     security=SECURITY, summary="Who a shopper is", responses=documented(401, 403, 404),
 )  # fmt: skip
 def get_profile(service: Shop, user_id: str) -> Profile:

@@ -64,6 +64,7 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     if error.status_code == 500:
         return on_any(request, error)
     where, message = _first_fault(error)
+    where = where or f"{request.method} {request.url.path}"
     wanted, _, got = message.partition(", got ")
     return problem(error.status_code, dict(error.headers or {}), detail=error.detail, where=where, got=got,
                    wanted=wanted.removeprefix("Expected "))  # fmt: skip
@@ -81,7 +82,8 @@ def _first_fault(error: HTTPException) -> tuple[str, str]:
     if not faults or not isinstance(faults[0], dict):
         return "", ""
     fault = faults[0]
-    place = ".".join(str(fault[part]) for part in ("source", "key") if fault.get(part))
+    source = getattr(fault.get("source"), "value", fault.get("source"))
+    place = ".".join(str(part) for part in (source, fault.get("key")) if part)
     return place, str(fault.get("message", ""))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from litestar import Request, Response, get
@@ -24,10 +25,10 @@ def dashboard(request: Asked, service: Shop) -> Response[str]:
                 csrf=request.app.state.sessions.csrf(session))  # fmt: skip
 
 
-@get("/dashboard/data", guards=[logged_in], sync_to_thread=True, include_in_schema=False, response_headers=NO_STORE)
-def data(request: Asked) -> dict[str, Any]:
+@get("/dashboard/data", guards=[logged_in], include_in_schema=False, response_headers=NO_STORE)
+async def data(request: Asked) -> dict[str, Any]:
     """Return everything that the dashboard shows."""
-    found: dict[str, Any] = request.app.state.board.data()
+    found: dict[str, Any] = await asyncio.to_thread(request.app.state.board.data)
     return found
 
 

@@ -63,7 +63,7 @@ def closed() -> Response[str]:
     return page("closed.html", status_code=401)
 
 
-@get("/login", sync_to_thread=True, include_in_schema=False)
+@get("/login", sync_to_thread=False, include_in_schema=False)
 def login(request: Asked, service: Service, token: str = "") -> Response[Any]:
     """Open a session for a ticket that was not used yet."""
     now = request.app.state.clock.now()

@@ -38,13 +38,13 @@ def _answer(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     return Response(gzip.decompress(packed), media_type=FILES[name], headers=headers)
 
 
-@get("/static/{name:str}", sync_to_thread=True, include_in_schema=False)
+@get("/static/{name:str}", sync_to_thread=False, include_in_schema=False)
 def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     """Return one of our files."""
     return _answer(request, name)
 
 
-@get("/favicon.ico", sync_to_thread=True, include_in_schema=False)
+@get("/favicon.ico", sync_to_thread=False, include_in_schema=False)
 def favicon(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the icon to browsers that ask at the old place."""
     return _answer(request, "icon.svg")

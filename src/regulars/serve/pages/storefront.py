@@ -6,6 +6,7 @@ the shopper's next step.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Annotated, Any, Literal
 
@@ -108,7 +109,7 @@ def _people(service: Service) -> list[Person]:
     return people[:MOST_PEOPLE]
 
 
-@get("/shop", sync_to_thread=True, include_in_schema=False)
+@get("/shop", sync_to_thread=False, include_in_schema=False)
 def shop(request: Asked, service: Shop) -> Response[Any]:
     """Show the shop, or first the choice of a shopper."""
     session = session_of(request)
@@ -123,7 +124,7 @@ def shop(request: Asked, service: Shop) -> Response[Any]:
                 shopper=name, csrf=request.app.state.sessions.csrf(session))  # fmt: skip
 
 
-@get("/shop/shoppers", sync_to_thread=True, include_in_schema=False)
+@get("/shop/shoppers", sync_to_thread=False, include_in_schema=False)
 def shoppers(request: Asked, service: Shop) -> Response[Any]:
     """Show some shoppers to choose from."""
     session = session_of(request)
@@ -133,7 +134,7 @@ def shoppers(request: Asked, service: Shop) -> Response[Any]:
                 csrf=request.app.state.sessions.csrf(session))  # fmt: skip
 
 
-@post("/shop/shopper", sync_to_thread=True, include_in_schema=False)
+@post("/shop/shopper", sync_to_thread=False, include_in_schema=False)
 def choose(request: Asked, data: Form) -> Redirect:
     """Play this shopper, or a new one when the form names none."""
     session = check_csrf(request, data.get("csrf", ""))
@@ -153,27 +154,27 @@ def slate(request: Asked, service: Shop, slot: Slot = "home", item: str = "") ->
     )
 
 
-@get("/shop/data/categories", guards=[logged_in], sync_to_thread=True, include_in_schema=False)
+@get("/shop/data/categories", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
 def categories(request: Asked) -> dict[str, int]:
     """Top categories with how many items they hold."""
     found: dict[str, int] = request.app.state.shelves.categories()
     return found
 
 
-@get("/shop/data/shelf", guards=[logged_in], sync_to_thread=True, include_in_schema=False)
+@get("/shop/data/shelf", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
 def shelf(request: Asked, service: Shop, category: str = "", start: Annotated[int, Parameter(ge=0)] = 0) -> Shelf:
     """Some items of a category."""
     found = request.app.state.shelves.shelf(category, start, PAGE_SIZE + 1)
     return Shelf(items=tuple(map(service.show, found[:PAGE_SIZE])), more=len(found) > PAGE_SIZE)
 
 
-@get("/shop/data/items", guards=[logged_in], sync_to_thread=True, include_in_schema=False)
+@get("/shop/data/items", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
 def item(service: Shop, item_id: str) -> ItemAnswer:
     """One item."""
     return service.show(service.item(item_id))
 
 
-@get("/shop/data/me", guards=[logged_in], sync_to_thread=True, include_in_schema=False, response_headers=NO_STORE)
+@get("/shop/data/me", guards=[logged_in], sync_to_thread=False, include_in_schema=False, response_headers=NO_STORE)
 def me(request: Asked, service: Shop, after: Annotated[int, Parameter(ge=0)] = 0) -> Me:
     """The shopper's profile, and their events after an offset."""
     key = service.key(f"u:{_shopper(request)}")
@@ -200,13 +201,13 @@ def _moment(service: Service, offset: int, event: Interaction | Decision) -> Mom
                   from_slate=bool(event.recommendation_id))  # fmt: skip
 
 
-@post("/shop/act", guards=[csrf_header], status_code=200, sync_to_thread=True, include_in_schema=False)
-def act(request: Asked, service: Shop, data: list[Step]) -> dict[str, int]:
+@post("/shop/act", guards=[csrf_header], status_code=200, include_in_schema=False)
+async def act(request: Asked, service: Shop, data: list[Step]) -> dict[str, int]:
     """Record what the shopper did."""
     user_id = _shopper(request)
     session = session_of(request) or ""
     rows = [_row(service, step, user_id, session) for step in data]
-    statuses = [result.status for result in service.record_events(rows)]
+    statuses = [result.status for result in await asyncio.to_thread(service.record_events, rows)]
     return {"accepted": statuses.count("accepted"), "rejected": statuses.count("rejected")}
 
 
