@@ -120,9 +120,7 @@ def score(app: App, lines: pa.Table, cut: int, models: Sequence[str] | None) -> 
         if models and name not in models:
             continue
         for subset in ("all", "new"):
-            hits = {
-                c: [i for i in items if subset == "all" or i not in bought[c]] for c, items in relevant.items()
-            }
+            hits = {c: [i for i in items if subset == "all" or i not in bought[c]] for c, items in relevant.items()}
             hits = {c: items for c, items in hits.items() if items}
             exclude = {c: tuple(bought[c]) if subset == "new" else () for c in hits}
             ranked = pipeline.rank_for(app, name, [str(c) for c in hits], [exclude[c] for c in hits], K)

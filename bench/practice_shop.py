@@ -19,12 +19,16 @@ PROTOCOL = (
 )
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def run(models: Sequence[str] | None = None, seeds: int = 5, preset: str = "default") -> dict[str, Any]:
     """Rows of the seven policies (or some), then paired differences by seed."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found = practice.compare(
         list(models or practice.POLICIES), seeds=seeds, preset=preset,
-        say=lambda text: sys.stderr.write(text + "\n") and None,
+        say=_say,
     )  # fmt: skip
     rows = [{**row, "subset": preset, "by": "ours"} for row in found.rows]
     games = [{key: game[key] for key in ("policy", "seed", "returned@7", "purchases", "lost_shoppers", "seconds")}

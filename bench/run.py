@@ -38,7 +38,9 @@ def main() -> int:
     module = importlib.import_module(BENCHES[args.name][0])
     options = {"data": args.data, "models": args.models.split(",") if args.models else None, "seeds": args.seeds,
                "preset": args.preset, "budget": args.budget}  # fmt: skip
-    wanted = module.run.__code__.co_varnames[: module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount]
+    wanted = module.run.__code__.co_varnames[
+        : module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount
+    ]
     start = time.perf_counter()
     result = module.run(**{key: value for key, value in options.items() if key in wanted and value is not None})
     result = {"name": args.name, **result, "total_seconds": round(time.perf_counter() - start, 1)}

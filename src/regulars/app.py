@@ -1,8 +1,8 @@
 """The only wiring: a shop's folder becomes journal, live state, model versions and a service.
 
-    app = App.open(home)
-    app.record([{"event_type": "view", "user_id": "ann", "item_id": "tea-1"}])
-    slate = app.recommend("ann")
+app = App.open(home)
+app.record([{"event_type": "view", "user_id": "ann", "item_id": "tea-1"}])
+slate = app.recommend("ann")
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from regulars.clean.dataset import CleanReport, build_dataset
+from regulars.clean.dataset import build_dataset
+from regulars.clean.report import CleanReport
 from regulars.core.clock import Clock, Instant, SystemClock
 from regulars.core.data import Dataset
 from regulars.core.errors import StorageError, WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
 from regulars.events.identity import Identities
 from regulars.events.ingest import ImportReport
-from regulars.events.intake import Intake
+from regulars.events.intake import Intake, RowResult
 from regulars.events.journal import Journal
-from regulars.events.schema import Profile
+from regulars.events.schema import Profile, Slate
 from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
 from regulars.rank.versions import Versions
 from regulars.serve.service import Service
-from regulars.serve.wire import Ask, EventResults, Recommendation
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,9 @@ class App:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -84,10 +86,7 @@ class App:
 
     def _load_live(self) -> Live:
         folder = self.home / "live"
-        if folder.exists():
-            live = Live.load(folder, self.settings)
-        else:
-            live = Live(self.settings)
+        live = Live.load(folder, self.settings) if folder.exists() else Live(self.settings)
         if self.journal.last_offset - live.offset > 5 * FOLLOW:
             dataset, report = self.dataset()
             live = self._folded(dataset, report.offset)
@@ -110,7 +109,10 @@ class App:
     def _folded(self, dataset: Dataset, offset: int) -> Live:
         snapshot = self.journal.snapshot()
         records = [
-            event for kind in ("item", "identify", "tombstone") for at, event in snapshot.records(kind) if at <= offset
+            event
+            for kind in ("item", "identify", "tombstone")
+            for at, event in snapshot.records(kind)
+            if at <= offset
         ]
         return Live.from_dataset(dataset, self.settings, offset=offset, records=records)
 
@@ -120,9 +122,8 @@ class App:
         if self._service is None:
             self._service = Service(
                 settings=self.settings, journal=self.journal, identities=self.identities, intake=self.intake,
-                live=self.live, bundle_source=self.versions.load_current, clock=self.clock,
+                live=self.live, bundle_source=self.versions.load_current, clock=self.clock, home=self.home,
             )  # fmt: skip
-            self._service.on_stop.append(lambda: self.live.save(self.home / "live"))
         return self._service
 
     def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
@@ -133,7 +134,7 @@ class App:
         """The model version being served."""
         return self.versions.load_current()
 
-    def record(self, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> EventResults:
+    def record(self, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> list[RowResult]:
         """Take in one event or many: journaled, on disk and folded when this returns."""
         return self.service.record_events([rows] if isinstance(rows, Mapping) else list(rows))
 
@@ -141,14 +142,14 @@ class App:
         """Import files; see `Intake.ingest`."""
         return self.intake.ingest(paths, **options)
 
-    def recommend(self, user_id: str, **wishes: Any) -> Recommendation:
-        """A slate for a shopper, journaled like any other; `wishes` are fields of `Ask`: slot, limit, item, ..."""
+    def recommend(self, user_id: str, **wishes: Any) -> Slate:
+        """A slate for a shopper, journaled like any other; `wishes` as in `Service.recommend`: limit, item, ..."""
         if self.service.bundle is None:
             self.service.refresh()
-        return self.service.recommend(f"u:{user_id}", Ask(**wishes))
+        return self.service.recommend(user_id, **wishes)
 
-    def profile(self, user_id: str) -> Profile:
-        """Who a shopper is now; raises `NotFound` when nothing is known of that id."""
+    def profile(self, user_id: str) -> Profile | None:
+        """Who a shopper is now; None when nothing is known of that id."""
         return self.service.profile(user_id)
 
 
@@ -158,11 +159,15 @@ def settings_text(settings: Settings) -> str:
     lines = ["# Settings of this shop. Every key has a default; `regulars doctor --settings` lists them all.", ""]
     for section in ("shop", "events", "clean", "profiles", "feedback", "train", "rank", "serve"):
         part, usual = getattr(settings, section), getattr(default, section)
-        changed = {key: getattr(part, key) for key in part.__dataclass_fields__ if getattr(part, key) != getattr(usual, key)}
+        changed = {
+            key: getattr(part, key) for key in part.__dataclass_fields__ if getattr(part, key) != getattr(usual, key)
+        }
         if section == "shop":
             changed = {"name": part.name, "currency": part.currency, "timezone": part.timezone, **changed}
         if section == "rank":
-            lines.append("# The last positions of a slate explore a little, so that the shop learns what it never shows.")
+            lines.append(
+                "# The last positions of a slate explore a little, so that the shop learns what it never shows."
+            )
             changed = {"explore": part.explore, "epsilon": part.epsilon, **changed}
         if section == "train":
             changed = {"every": part.every, **changed}

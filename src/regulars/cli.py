@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,9 +23,7 @@ cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
-Home = Annotated[
-    Path, typer.Option("--home", envvar="REGULARS_HOME", help="The shop's folder.", show_default="here")
-]
+Home = Annotated[Path, typer.Option("--home", envvar="REGULARS_HOME", help="The shop's folder.", show_default="here")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 HERE = Path(".")
 
@@ -50,7 +47,9 @@ def _open(home: Path, **flags: Any) -> App:
     _kernel_cache(home)
     from regulars.app import App
 
-    return App.open(home, flags={name.replace("__", "."): value for name, value in flags.items() if value is not None})
+    return App.open(
+        home, flags={name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    )
 
 
 def _kernel_cache(home: Path) -> None:
@@ -101,9 +100,13 @@ def init(
 
 @cli.command()
 def ingest(
-    files: Annotated[list[str], typer.Argument(metavar="FILES", help="CSV, JSONL, Parquet, XLSX, also .gz; - for standard input.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES", help="CSV, JSONL, Parquet, XLSX, also .gz; - for standard input.")
+    ],
     home: Home = HERE,
-    layout: Annotated[str | None, typer.Option(help="Name of the layout, when it cannot be told from the columns.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Name of the layout, when it cannot be told from the columns.")
+    ] = None,
     columns: Annotated[Path | None, typer.Option(help="TOML file that maps columns of another layout.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,7 +122,9 @@ def ingest(
 @cli.command()
 def train(
     home: Home = HERE,
-    gate: Annotated[bool | None, typer.Option("--gate/--no-gate", help="Judge the new version before it serves.")] = None,
+    gate: Annotated[
+        bool | None, typer.Option("--gate/--no-gate", help="Judge the new version before it serves.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn from everything up to now; the new version serves unless the gate rejects it."""
@@ -140,11 +145,12 @@ def evaluate(
     """Every model and the slate on the last days, against popularity, with intervals."""
     from regulars import pipeline
     from regulars.evaluate import offline
+    from regulars.evaluate import plot as charts
 
     with _open(home, train__models=models or None) as app:
         rows = pipeline.evaluate_once(app, say=_say)
     if plot is not None:
-        plot.write_text(offline.to_html(rows), encoding="utf-8")
+        plot.write_text(charts.to_html(rows), encoding="utf-8")
     _print(offline.to_json(rows) if as_json else offline.to_markdown(rows))
 
 
@@ -182,6 +188,8 @@ def profile(
 
     with _open(home) as app:
         found = app.profile(user)
+        if found is None:
+            raise WrongUse(f"profile {user}", got="a user id that no event names", wanted="a known user id")
         _print(show.profile_json(found, user) if as_json else show.profile_text(found, user, app))
 
 
@@ -201,7 +209,7 @@ def serve(
 
 
 @cli.command()
-def simulate(
+def simulate(  # noqa: PLR0913 - options of a command
     days: Annotated[int, typer.Option(help="Days to play.")] = 60,
     policy: Annotated[list[str] | None, typer.Option(help="Policy to play; repeat for several.")] = None,
     seeds: Annotated[int, typer.Option(help="Worlds to play each policy in.")] = 5,
@@ -263,5 +271,3 @@ def _serve_demo(home: Path, port: int) -> None:
     from regulars import launch
 
     launch.run(home, {"serve.port": port}, say=_say)
-
-

@@ -79,7 +79,9 @@ def run(home: Path | None, *, shoppers: int, items: int, events: int, say: Say) 
         say("  " + show.import_text(app.ingest(files)).splitlines()[0])
     with watch.step("train", "Training the first version"):
         first = pipeline.train_once(app, gate=True)
-    for line in offline.to_markdown([pipeline.short(row) for row in first.table if row["subset"] == "all"]).splitlines():
+    for line in offline.to_markdown(
+        [pipeline.short(row) for row in first.table if row["subset"] == "all"]
+    ).splitlines():
         say("  " + line)
     with watch.step("slates", f"Serving {SERVED_DAYS} days with version {first.version}"):
         product.use(app.bundle())
@@ -110,7 +112,9 @@ def write_history(shop: Shop, folder: Path, least: int) -> tuple[list[Path], int
         if written >= least:
             break
     log = pa.concat_tables(days)
-    log = log.set_column(log.schema.get_field_index("price"), "price", pc.divide(log["price"].cast(pa.float64()), 100.0))
+    log = log.set_column(
+        log.schema.get_field_index("price"), "price", pc.divide(log["price"].cast(pa.float64()), 100.0)
+    )
     pq.write_table(log, folder / "interactions.parquet")
     write_catalogue(shop, folder / "items.jsonl")
     return [folder / "items.jsonl", folder / "interactions.parquet"], written

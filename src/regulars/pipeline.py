@@ -1,7 +1,7 @@
 """The loop, readable from top to bottom: clean, fit, judge, blend, publish.
 
-    train_once(app)     everything up to now -> a new version, served unless the gate rejects it
-    evaluate_once(app)  every model and the slate on the last days, against popularity
+train_once(app)     everything up to now -> a new version, served unless the gate rejects it
+evaluate_once(app)  every model and the slate on the last days, against popularity
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dic
 
     def fit(name: str) -> Model:
         model = model_class(name)()
-        need = model.estimate_mb(data)
+        need = model.estimate_mb(data.shape, len(data.interactions))
         if need > settings.train.memory_mb:
             raise InputError(name, got=f"about {need:,.0f} MB", wanted=f"{settings.train.memory_mb} MB at most")
         return model.fit(data, generator(settings.train.seed, "fit", name))
@@ -225,9 +225,7 @@ def make_trial(
     return _trial(settings, before, models, keep_sources(blend, models), full)
 
 
-def _trial(
-    settings: Settings, before: Dataset, models: Mapping[str, Model], blend: Blend, after: Dataset
-) -> Trial:
+def _trial(settings: Settings, before: Dataset, models: Mapping[str, Model], blend: Blend, after: Dataset) -> Trial:
     bundle = Bundle(
         version="trial", items=before.items.ids, models=models, blend=keep_sources(blend, models),
         item_facts=ItemFacts.of(before), offset=0, trained_at=before.as_of, settings_hash=settings.ranking_hash(),
@@ -317,7 +315,9 @@ def rankers_of(trial: Trial) -> dict[str, Ranker]:
     models = dict(trial.bundle.models)
     if FLOOR not in models:
         models[FLOOR] = model_class(FLOOR)().fit(trial.before)
-    rankers = {name: offline.model_ranker(model, trial.before, trial.before.as_of, K) for name, model in models.items()}
+    rankers = {
+        name: offline.model_ranker(model, trial.before, trial.before.as_of, K) for name, model in models.items()
+    }
     return {**rankers, SLATE: slate_ranker(trial)}
 
 
@@ -381,5 +381,3 @@ def rank_for(
     )  # fmt: skip
     ranked = offline.rank_histories(bundle.models[name], histories, now, matrix, k)
     return [[bundle.items[idx] for idx in row if idx >= 0] for row in ranked.tolist()]
-
-

@@ -28,9 +28,9 @@ from regulars.core.data import Dataset
 from regulars.core.errors import SettingError
 from regulars.core.rng import generator
 from regulars.core.settings import Settings, load_settings
-from regulars.events.schema import Event, Interaction
 from regulars.evaluate.plot import to_html
 from regulars.evaluate.stats import paired_t, t_interval
+from regulars.events.schema import Event, Interaction
 from regulars.models.registry import model_class
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
@@ -195,7 +195,9 @@ def shuffled(events: Sequence[Interaction], rng: np.random.Generator) -> list[In
     for kind in dict.fromkeys(event.event_type for event in events):
         rows = [row for row, event in enumerate(events) if event.event_type == kind]
         for row, other in zip(rows, rng.permutation(rows).tolist(), strict=True):
-            dealt[row] = msgspec.structs.replace(events[row], item_id=events[other].item_id, price=events[other].price)
+            dealt[row] = msgspec.structs.replace(
+                events[row], item_id=events[other].item_id, price=events[other].price
+            )
     return dealt
 
 
@@ -335,7 +337,9 @@ def rows_of(policies: Sequence[str], played: Sequence[dict[str, Any]]) -> list[d
         if left in by_policy and right in by_policy
     ]
     if {"slate", "popular", "oracle"} <= by_policy.keys():
-        mean = {name: np.mean([game["returned@7"] for game in by_policy[name]]) for name in ("slate", "popular", "oracle")}
+        mean = {
+            name: np.mean([game["returned@7"] for game in by_policy[name]]) for name in ("slate", "popular", "oracle")
+        }
         gain, ceiling = mean["slate"] - mean["popular"], mean["oracle"] - mean["popular"]
         rows.append({"model": "share-of-oracle", "ratio": float(gain / ceiling) if ceiling else 0.0})
     return rows

@@ -22,7 +22,13 @@ class RateColumn(ProgressColumn):
 def bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yield `update(done, total)`; nothing is drawn where stderr is not a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn(title), BarColumn(), TextColumn("{task.completed:,} rows"), RateColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TextColumn("{task.completed:,} rows"),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(title, total=None)
 

@@ -11,10 +11,9 @@ from regulars.app import App
 from regulars.core.data import Dataset
 from regulars.core.settings import sections
 from regulars.events.ingest import ImportReport
-from regulars.events.schema import Profile
+from regulars.events.schema import Profile, Slate
 from regulars.profiles.catalogue import Catalogue
 from regulars.profiles.describe import describe
-from regulars.serve.wire import Recommendation
 
 
 def import_json(report: ImportReport) -> Any:
@@ -35,16 +34,17 @@ def import_text(report: ImportReport) -> str:
     return "\n".join(lines)
 
 
-def slate_json(slate: Recommendation) -> Any:
+def slate_json(slate: Slate) -> Any:
     """A slate as plain values."""
     return msgspec.to_builtins(slate)
 
 
-def slate_text(slate: Recommendation, catalogue: Catalogue) -> str:
+def slate_text(slate: Slate, catalogue: Catalogue) -> str:
     """A slate a person can read: position, title, score, and why."""
     if not slate.items:
         return f"Nothing to show: {slate.why}"
-    lines = [f"Version {slate.model_version}, recommendation {slate.recommendation_id}, {slate.took_ms:.1f} ms"]
+    lines = [f"Version {slate.model_version}, {slate.n_candidates} candidates, "
+        f"recommendation {slate.recommendation_id}"]
     for each in slate.items:
         item = catalogue.get(each.item_id)
         title = item.title if item is not None and item.title else each.item_id

@@ -126,7 +126,7 @@ def _merge(
 
 
 @kernel
-def _look_back(
+def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
     indptr: NDArray[np.int64], hist_idx: Indices, kind: NDArray[np.int8], at: Instants,
     item_idx: Indices, n: Indices, place_of: Indices, bought: Indices, first_at: Instants, last_at: Instants,
 ) -> None:  # fmt: skip

@@ -32,7 +32,12 @@ class Drawn:
 
 
 def draw(
-    scores: Floats, category: Indices, pinned: Indices, limits: Indices, rank: RankSettings, chance: NDArray[np.float64]
+    scores: Floats,
+    category: Indices,
+    pinned: Indices,
+    limits: Indices,
+    rank: RankSettings,
+    chance: NDArray[np.float64],
 ) -> Drawn:
     """Draw slates for `n` requests at once.
 
@@ -86,7 +91,9 @@ def _best_remaining(scores: Floats, taken: Mask, penalty: Floats, pool: int, bes
 
 
 @kernel
-def _choose(mode: int, worth: Floats, size: int, epsilon: float, temperature: float, chance: float) -> tuple[int, float]:
+def _choose(
+    mode: int, worth: Floats, size: int, epsilon: float, temperature: float, chance: float
+) -> tuple[int, float]:
     """Pick one of the first `size` by one uniform number; return it and its probability."""
     if mode == EPSILON:
         even = epsilon / size
@@ -107,7 +114,17 @@ def _choose(mode: int, worth: Floats, size: int, epsilon: float, temperature: fl
 
 
 @kernel
-def _draw_rows(
+def _like_it(category: Indices, column: int, by: float, penalty: Floats) -> None:
+    """Take `by` off everything of the chosen item's category."""
+    if category[column] < 0 or by <= 0:
+        return
+    for other in range(len(category)):
+        if category[other] == category[column]:
+            penalty[other] += by
+
+
+@kernel
+def _draw_rows(  # noqa: PLR0913 - a kernel takes plain arrays and numbers
     scores: Floats, category: Indices, pinned: Indices, limits: Indices, chance: NDArray[np.float64],
     mode: int, explore_positions: int, epsilon: float, temperature: float, pool: int,
     diversity: float, place: Indices, propensity: NDArray[np.float64], explored: Mask,
@@ -117,8 +134,9 @@ def _draw_rows(
     for row in range(len(scores)):
         taken, penalty = np.zeros(width, dtype=np.bool_), np.zeros(width, dtype=np.float32)
         unit = _spread(scores[row])
+        heat = max(temperature * unit, 1e-6)
         for position in range(limits[row]):
-            column, chosen_p, from_draw = -1, 1.0, 0
+            column, chosen_p, chosen = -1, 1.0, 0
             if position < pinned.shape[1]:
                 column = pinned[row, position]
             if column < 0:
@@ -127,12 +145,9 @@ def _draw_rows(
                 if size == 0:
                     break
                 if exploring:
-                    from_draw, chosen_p = _choose(mode, worth, size, epsilon, max(temperature * unit, 1e-6), chance[row, position])
-                column = best[from_draw]
+                    chosen, chosen_p = _choose(mode, worth, size, epsilon, heat, chance[row, position])
+                column = best[chosen]
             place[row, position], propensity[row, position] = column, chosen_p
-            explored[row, position] = from_draw > 0
+            explored[row, position] = chosen > 0
             taken[column] = True
-            if category[row, column] >= 0 and diversity > 0:
-                for other in range(width):
-                    if category[row, other] == category[row, column]:
-                        penalty[other] += diversity * unit
+            _like_it(category[row], column, diversity * unit, penalty)

@@ -82,7 +82,7 @@ class Explainer:
             model = self.bundle.models.get(source)
             if model is not None and Can.BECAUSE in model.can:
                 positions_of[source].append(position)
-        leaning = {}
+        leaning: dict[int, int] = {}
         for source, positions in positions_of.items():
             found = self.bundle.models[source].because(shopper.history, self.now, item_idx[positions])
             leaning.update(zip(positions, found.tolist(), strict=True))
@@ -117,7 +117,7 @@ class Explainer:
         """Distinct instants at which the shopper bought the item."""
         history = shopper.history
         mine = (history.item_idx == idx) & (history.kind == PURCHASE)
-        return np.unique(history.at[mine]).tolist()
+        return [int(at) for at in np.unique(history.at[mine])]
 
     def _repeat(self, shopper: Shopper, idx: int) -> Reason:
         bought = self._purchases(shopper, idx)

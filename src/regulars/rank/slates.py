@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from regulars.core.arrays import Indices
+from regulars.core.arrays import Floats, Indices
 from regulars.core.clock import Instant
 from regulars.core.data import Histories
 from regulars.core.rng import key_of, uniforms
@@ -18,7 +19,7 @@ from regulars.rank import rules
 from regulars.rank.bundle import Bundle
 from regulars.rank.candidates import Candidates, gather
 from regulars.rank.draw import Drawn, draw
-from regulars.rank.explain import Explainer, Shopper
+from regulars.rank.explain import TEXTS, Explainer, Shopper
 from regulars.rank.request import Filters, Request
 
 __all__ = ["Filters", "Request", "State", "decision", "slates"]
@@ -100,80 +101,83 @@ def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> 
     return histories, candidates
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """One batch on its way from candidates to slates; arrays have a row a request."""
+
+    histories: Histories
+    candidates: Candidates
+    scores: Floats
+    pins: Indices
+    drawn: Drawn
+
+
 def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> list[Slate]:
     """Candidates -> blend -> rules -> draw -> reasons, for requests with the same filters."""
     bundle, rank = explainer.bundle, state.settings.rank
     histories, candidates = candidates_of(requests, state, bundle)
     scores = bundle.blend.logits(candidates)
     rules.hide_not_due(scores, candidates, rank)
-    rules.tire(
-        scores, candidates, state.live.shown([r.user_key for r in requests], bundle.items, state.now),
-        bundle.blend, rank,
-    )  # fmt: skip
+    shown = state.live.shown([request.user_key for request in requests], bundle.items, state.now)
+    rules.tire(scores, candidates, shown, bundle.blend, rank)
     limits = np.array([request.limit or rank.limit for request in requests], dtype=np.int32)
     pins = rules.pinned(requests, candidates, bundle.items, rank)
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
+    category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    return [
-        _slate(row, request, state, explainer, histories, candidates, scores, drawn, pins)
-        for row, request in enumerate(requests)
-    ]
+    batch = _Drawn(histories, candidates, scores, pins, drawn)
+    return [_slate(row, request, state, explainer, batch) for row, request in enumerate(requests)]
 
 
-def _chances(requests: Sequence[Request], longest: int, state: State) -> np.ndarray:
+def _chances(requests: Sequence[Request], longest: int, state: State) -> NDArray[np.float64]:
     """Uniform numbers `(n, longest)`, a pure function of seed and recommendation."""
     keys = [key_of(state.settings.train.seed, "draw", request.recommendation_id) >> 1 for request in requests]
     return uniforms(0, np.array(keys, dtype=np.int64)[:, None], np.arange(longest)[None, :])
 
 
-def _slate(
-    row: int, request: Request, state: State, explainer: Explainer, histories: Histories,
-    candidates: Candidates, scores: np.ndarray, drawn: Drawn, pins: Indices,
-) -> Slate:  # fmt: skip
-    places = drawn.place[row][drawn.place[row] >= 0]
+def _slate(row: int, request: Request, state: State, explainer: Explainer, batch: _Drawn) -> Slate:
+    places = batch.drawn.place[row][batch.drawn.place[row] >= 0]
     if len(places) == 0:
         return _empty(request, state, "no item is left: nothing known is in stock and passes the filters")
     bundle = explainer.bundle
-    sources = _sources(row, places, bundle, candidates, drawn, pins)
-    item_idx = candidates.item_idx[row, places]
+    sources = _sources(row, places, bundle, batch)
+    item_idx = batch.candidates.item_idx[row, places]
+    reasons = [NO_REASON] * len(places)
     if state.explain:
-        language = request.language if request.language in ("en", "zh") else state.settings.shop.language
-        shopper = Shopper(histories.rows(row, row + 1), request.item, language)
+        language = request.language if request.language in TEXTS else state.settings.shop.language
+        shopper = Shopper(batch.histories.rows(row, row + 1), request.item, language)
         reasons = explainer.reasons(shopper, item_idx, sources)
-    else:
-        reasons = [NO_REASON] * len(places)
     items = tuple(
         SlateItem(
-            item_id=bundle.items[idx], score=float(scores[row, place]), position=position,
-            propensity=float(drawn.propensity[row, position]), source=source, reason=reason,
-            scores=_scores(bundle, candidates.says[row, place]),
+            item_id=bundle.items[idx], score=float(batch.scores[row, place]), position=position,
+            propensity=float(batch.drawn.propensity[row, position]), source=source, reason=reason,
+            scores=_scores(bundle, batch.candidates.says[row, place]),
         )
         for position, (idx, place, source, reason) in enumerate(zip(item_idx, places, sources, reasons, strict=True))
     )  # fmt: skip
     return Slate(
         recommendation_id=request.recommendation_id, user_key=request.user_key, slot=request.slot,
         policy=state.policy, model_version=bundle.version, settings_hash=bundle.settings_hash,
-        timestamp=state.now, items=items, n_candidates=int(candidates.n[row]),
+        timestamp=state.now, items=items, n_candidates=int(batch.candidates.n[row]),
     )  # fmt: skip
 
 
-def _sources(
-    row: int, places: Indices, bundle: Bundle, candidates: Candidates, drawn: Drawn, pins: Indices
-) -> list[str]:
+def _sources(row: int, places: Indices, bundle: Bundle, batch: _Drawn) -> list[str]:
     """Who brought each shown item: a pin, the exploring draw, or the model that adds most to its score."""
-    names, first = list(bundle.models), set(pins[row].tolist()) - {-1}
-    sources = []
+    names, first = list(bundle.models), set(batch.pins[row].tolist()) - {-1}
+    candidates, sources = batch.candidates, []
     for position, place in enumerate(places.tolist()):
         if place in first:
             sources.append("pin")
-        elif drawn.explored[row, position]:
+        elif batch.drawn.explored[row, position]:
             sources.append("explore")
         else:
-            sources.append(names[bundle.blend.leading(candidates.says[row, place], candidates.bought[row, place] > 0)])
+            bought = candidates.bought[row, place] > 0
+            sources.append(names[bundle.blend.leading(candidates.says[row, place], bought)])
     return sources
 
 
-def _scores(bundle: Bundle, says: np.ndarray) -> dict[str, float]:
+def _scores(bundle: Bundle, says: Floats) -> dict[str, float]:
     """Each model's own say about an item: where its score lies between its last and best candidate."""
     return {name: round(float(says[2 * s]), 4) for s, name in enumerate(bundle.models) if says[2 * s + 1] > 0}
 
