@@ -230,7 +230,7 @@ event_strategy = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(slate_strategy, max_size=6), st.lists(event_strategy, max_size=12))
 def test_it_equals_the_rules_applied_event_by_event(
     slates: list[tuple[int, int, list[str]]], rows: list[tuple[str, int, int, str, str]]
@@ -293,6 +293,17 @@ def test_organic_rows_are_those_no_slate_caused() -> None:
     ]
     found = organic(dataset(rows, [(0, 0, 0, True), (0, 1, 0, False)]), WINDOWS)
     assert found.tolist() == [False, True, False, True, False, True, True, False, True, True]
+
+
+def test_a_click_that_names_no_slate_still_shows_what_a_slate_caused() -> None:
+    rows = [
+        (0, 0, CLICK, HOUR, False),  # on what was shown an hour before
+        (0, 0, PURCHASE, 2 * HOUR, False),
+        (0, 1, CLICK, 2 * DAY, False),  # shown two days before: found some other way
+        (0, 1, PURCHASE, 2 * DAY + HOUR, False),
+    ]
+    found = organic(dataset(rows, [(0, 0, 0, False), (0, 1, 0, False)]), WINDOWS)
+    assert found.tolist() == [False, False, True, True]
 
 
 def test_without_slates_everything_is_organic_but_what_names_one() -> None:
