@@ -35,7 +35,7 @@ class Snapshot:
         """
         found = [pair for pair in self.tail_records if pair[1].__struct_config__.tag == kind]
         for file in self.record_files:
-            found += records_of(pq.read_table(file, filters=[("kind", "=", kind)]))
+            found += records_of(pq.read_table(file, filters=[("kind", "=", kind)], partitioning=None))
         return sorted(found, key=lambda pair: pair[0])
 
     def canonical(self) -> dict[int, int]:
