@@ -13,7 +13,7 @@ from regulars.core.arrays import Indices
 from regulars.simulate import presets
 from regulars.simulate.metrics import Figures, Ledger
 from regulars.simulate.policies import Oracle, Random, answer
-from regulars.simulate.protocol import DayStats, PolicyAnswer, PolicyRequest
+from regulars.simulate.protocol import DayStats, Policy, PolicyAnswer, PolicyRequest
 from regulars.simulate.shop import Shop
 from regulars.simulate.world import World
 
@@ -62,7 +62,7 @@ def play(preset: presets.Preset, policy: str, seed: int = 0, days: int = 60, noi
     world = World(preset, seed)
     shop = Shop(world)
     popular = Popular(world)
-    policies = {"popular": popular, "random": Random(world), "oracle": Oracle(shop, noise=noise),
+    policies: dict[str, Policy | None] = {"popular": popular, "random": Random(world), "oracle": Oracle(shop, noise=noise),
                 "whim": Whim(world), "none": None}  # fmt: skip
     ledger, stats, tables = Ledger(preset.shoppers, len(world.catalogue)), [], []
 
@@ -81,7 +81,7 @@ def runs() -> Callable[..., Run]:
     """`play` with 250 shoppers and 120 items, each run played once a session."""
     known: dict[tuple[object, ...], Run] = {}
 
-    def get(policy: str, name: str = "default", seed: int = 0, days: int = 60, noise: float = 0.0) -> Run:
+    def get(policy: str, name: str = "default", seed: int = 0, days: int = 45, noise: float = 0.0) -> Run:
         key = (policy, name, seed, days, noise)
         if key not in known:
             small = presets.preset(name, shoppers=250, items=120)

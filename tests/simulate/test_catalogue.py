@@ -41,7 +41,7 @@ def test_replaying_the_changes_gives_the_stock_of_every_day(world: World) -> Non
             known[change.item.item_id] = change.item
         stock = world.catalogue.in_stock(day)
         assert {name for name, item in known.items() if item.available} == {
-            world.item_ids[idx] for idx in np.flatnonzero(stock)
+            world.item_ids[idx] for idx in np.flatnonzero(stock).tolist()
         }
     assert n_changes > 20
 

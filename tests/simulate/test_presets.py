@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from regulars.core.errors import SettingError
@@ -27,7 +29,7 @@ def test_an_unknown_number_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"shoppers": 0}, {"items": 39}])
-def test_a_shop_too_small_is_refused(changes: dict[str, int]) -> None:
+def test_a_shop_too_small_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match="wanted at least 1 and 40"):
         preset(**changes)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,10 @@ from hypothesis import strategies as st
 
 from regulars.core.clock import DAY
 from regulars.core.errors import InputError
+from regulars.simulate import presets
 from regulars.simulate.realism import funnel, repeat_gaps, skew
+from regulars.simulate.shop import Shop
+from regulars.simulate.world import World
 
 
 def codes(column: pa.ChunkedArray) -> Any:
@@ -75,13 +77,18 @@ def data() -> Path:
     return Path(folder)
 
 
-def test_popularity_and_repeats_resemble_a_real_shop(runs: Callable[..., Any]) -> None:
+@pytest.fixture(scope="module")
+def log() -> pa.Table:
+    """Three months of a shop without slates."""
+    return pa.concat_tables(list(Shop(World(presets.preset(shoppers=250), 0)).history(90)))
+
+
+def test_popularity_and_repeats_resemble_a_real_shop(log: pa.Table) -> None:
     table = pq.read_table(data() / "online_retail_0910" / "transactions.parquet")
     table = table.filter(pc.and_(pc.is_valid(table["customer_id"]), pc.greater(table["quantity"], 0)))
     real_skew = skew(codes(table["stock_code"]))
     at = table["invoice_time"].to_numpy().astype("datetime64[us]").astype(np.int64)
     real_gaps = repeat_gaps(table["customer_id"].to_numpy(), codes(table["stock_code"]), at)
-    log = runs("none", days=90).log
     bought = log.filter(pc.equal(log["event_type"], "purchase"))
     user, item = codes(bought["user_id"]), codes(bought["item_id"])
     assert abs(skew(item).gini - real_skew.gini) < 0.15
@@ -90,12 +97,11 @@ def test_popularity_and_repeats_resemble_a_real_shop(runs: Callable[..., Any]) -
     assert abs(gaps.repeat_share - real_gaps.repeat_share) < 0.2
 
 
-def test_the_funnel_narrows_as_in_a_real_shop(runs: Callable[..., Any]) -> None:
+def test_the_funnel_narrows_as_in_a_real_shop(log: pa.Table) -> None:
     table = pq.read_table(data() / "retailrocket_mb" / "events.parquet")
     names = {"view": "view", "cart": "add_to_cart", "buy": "purchase"}
     kind = np.array([names[name] for name in table["event"].cast(pa.string()).to_pylist()])
     real = funnel(table["user_id"].to_numpy(), table["item_id"].to_numpy(), kind)
-    log = runs("none", days=90).log
     ours = funnel(codes(log["user_id"]), codes(log["item_id"]), np.array(log["event_type"].to_pylist()))
     assert real.carts_per_view / 2.5 < ours.carts_per_view < real.carts_per_view * 2.5
     assert abs(ours.purchases_per_cart - real.purchases_per_cart) < 0.2

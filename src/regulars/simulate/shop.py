@@ -110,10 +110,11 @@ class Shop:
 
     def _tell_later(self, log: Log) -> None:
         for rows in self._later.pop(self.state.day, []):
-            shopper, item = rows.pop("shopper"), rows.pop("item")
+            shopper, item = rows["shopper"], rows["item"]
+            more = {name: column for name, column in rows.items() if name not in ("shopper", "item")}
             second = self.world.draw("later", shopper, item, self.state.day) * 12 * 3600
             at = self.world.start + self.state.day * DAY + 8 * HOUR + second.astype(np.int64) * 1_000_000
-            log.add("rating" if "value" in rows else "refund", shopper, item, at, **rows)
+            log.add("rating" if "value" in rows else "refund", shopper, item, at, **more)
 
     def _remember(self, visits: Visits) -> None:
         width = self.state.shown_before.shape[1]
