@@ -119,6 +119,13 @@ def test_scores_by_shopper_are_what_the_table_averages(targets: split.Targets) -
     assert scores["all"].mean() == pytest.approx(row["ndcg@20"])
 
 
+def test_where_nobody_is_asked_there_are_no_rows_and_no_scores(targets: split.Targets) -> None:
+    nobody = split.Target(sp.csr_array((N_USERS, N_ITEMS), dtype=np.float32))
+    empty = split.Targets({"all": nobody}, targets.popularity, targets.levels)
+    assert offline.table({"popular": constant}, empty, rng=np.random.default_rng(0)) == []
+    assert offline.score_by_shopper(constant, empty)["all"].shape == (0,)
+
+
 class ByNumber(Model):
     """Scores an item by its number, and what the shopper has by ten less."""
 

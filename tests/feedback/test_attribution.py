@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,6 +156,20 @@ def test_impressions_are_kept_and_are_no_reward() -> None:
 def test_no_decisions_and_no_events() -> None:
     assert join([], [("click", 1, 0, "a")]) == Attribution([], (), {})
     assert join([("r1", 1, 0, [])], []).outcomes[0].clicked == ()
+
+
+def test_chunks_and_dictionaries_are_read_like_plain_columns() -> None:
+    slates = [make_decision("r1", 1, 0, ["a", "b"])]
+    rows = [
+        make_event("click", 1, HOUR, "a", recommendation_id="r1"),
+        make_event("purchase", 1, 2 * HOUR, "b", price=9),
+        make_event("view", 1, HOUR, "a", recommendation_id="gone"),
+    ]
+    plain = make_log(*rows)
+    parts = pa.concat_tables([plain.slice(0, 1), plain.slice(1)])
+    for name in ("event_type", "item_id", "recommendation_id"):
+        parts = parts.set_column(parts.column_names.index(name), name, parts[name].dictionary_encode())
+    assert outcomes(slates, parts, WINDOWS, LATER) == outcomes(slates, plain, WINDOWS, LATER)
 
 
 def test_a_missing_column_is_named() -> None:
