@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ibis.backends.duckdb import Backend
 
 from regulars.clean import rules
 from regulars.clean.features import item_features, user_features
@@ -48,7 +47,8 @@ def build_dataset(
     instant = as_of if as_of is not None else int(census["last_at"].max(initial=0)) or records.last_at
     interactions, netting = _interactions(columns, settings.clean, instant)
     counts = _count_rules(census, records, interactions, netting)
-    report = CleanReport(counts, int(census["n"].sum()), len(interactions), time.perf_counter() - started)
+    report = CleanReport(counts, int(census["n"].sum()), len(interactions), time.perf_counter() - started,
+                         snapshot.offset)  # fmt: skip
     return Dataset(instant, users, items, interactions, shown), report
 
 
@@ -65,7 +65,7 @@ def _shoppers(census: rules.Columns, records: Records) -> list[int]:
 _Known = tuple[Records, Users, Items]
 
 
-def _columns(connection: Backend, table: rules.Table, census: rules.Columns, known: _Known) -> rules.Columns:
+def _columns(connection: rules.Connection, table: rules.Table, census: rules.Columns, known: _Known) -> rules.Columns:
     """The kept rows, sorted by (user_idx, at, offset)."""
     records, users, items = known
     kept = census["fate"] == rules.KEPT
@@ -75,7 +75,7 @@ def _columns(connection: Backend, table: rules.Table, census: rules.Columns, kno
     return {name: columns.pop(name)[order] for name in list(columns)}
 
 
-def _shown(connection: Backend, table: rules.Table, known: _Known) -> Shown:
+def _shown(connection: rules.Connection, table: rules.Table, known: _Known) -> Shown:
     records, users, items = known
     if not records.decisions:
         return NOBODY

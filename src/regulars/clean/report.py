@@ -23,6 +23,7 @@ class CleanReport:
     rows_in: int
     rows_out: int
     seconds: float
+    offset: int = 0  # the last journal row that was seen
 
     def rule(self, name: str) -> RuleCount:
         """The count of one rule, by name."""

@@ -22,16 +22,17 @@ import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from numpy.typing import NDArray
 
 from regulars.core.clock import Instant
 from regulars.core.data import EVENT_TYPES
 from regulars.core.errors import SettingError, StorageError
 from regulars.core.settings import Settings
+from regulars.events.lake import INTERACTIONS
 
 Table: TypeAlias = ibis.expr.types.Table
 Columns = dict[str, NDArray[Any]]
+Connection: TypeAlias = duckdb.DuckDBPyConnection
 
 COLUMNS = (
     "offset", "user_key", "event_type", "timestamp", "item_id", "session_id", "quantity", "price", "order_id",
@@ -41,6 +42,7 @@ COLUMNS = (
 SAME = (*COLUMNS[1:], "currency", "text", "slot", "position", "properties")
 KEPT, ERASED, COPY, NO_ITEM, IMPRESSION = range(5)
 BATCH = 100_000
+_SCHEMA = ibis.Schema.from_pyarrow(INTERACTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,14 @@ class Source:
 
 
 @contextmanager
-def engine(settings: Settings, spill: Path) -> Iterator[Backend]:
+def engine(settings: Settings, spill: Path) -> Iterator[Connection]:
     """DuckDB of our own in memory, within `[clean] memory`; what does not fit goes to `spill`."""
     threads = settings.train.threads or len(os.sched_getaffinity(0))
     try:
-        connection = ibis.duckdb.connect(
-            memory_limit=settings.clean.memory, threads=threads, temp_directory=str(spill),
-            preserve_insertion_order=False, autoinstall_known_extensions=False,
-        )  # fmt: skip
+        connection = duckdb.connect(config={
+            "memory_limit": settings.clean.memory, "threads": threads, "temp_directory": str(spill),
+            "preserve_insertion_order": False, "autoinstall_known_extensions": False,
+        })  # fmt: skip
     except duckdb.ParserException as error:
         raise SettingError(
             "[clean] memory", got=repr(settings.clean.memory), wanted="a size such as '700MB'"
@@ -75,16 +77,17 @@ def engine(settings: Settings, spill: Path) -> Iterator[Backend]:
             remedy="Run `regulars doctor`.",
         ) from error  # fmt: skip
     finally:
-        connection.disconnect()
+        connection.close()
 
 
-def events(connection: Backend, source: Source) -> Table:
+def events(connection: Connection, source: Source) -> Table:
     """Rows up to the instant, each with its `fate`."""
     names = SAME if source.drop_duplicates else COLUMNS[1:]
-    parts = [_arrow(connection, "tail", source.tail)]
+    connection.register("tail", source.tail)
+    rows = ibis.table(_SCHEMA, name="tail").select("offset", *names)
     if source.files:
-        parts.append(connection.read_parquet(list(source.files), hive_partitioning=False))
-    rows = ibis.union(*(part.select("offset", *names) for part in parts)) if len(parts) > 1 else parts[0]
+        connection.read_parquet(list(source.files), hive_partitioning=False).create_view("lake")
+        rows = rows.union(ibis.table(_SCHEMA, name="lake").select("offset", *names))
     if source.as_of is not None:
         rows = rows.filter(rows.timestamp <= source.as_of)
     fates: list[tuple[Any, int]] = []
@@ -99,7 +102,7 @@ def events(connection: Backend, source: Source) -> Table:
     return rows.mutate(fate=ibis.cases(*((when, ibis.literal(fate, "int8")) for when, fate in fates), else_=KEPT))
 
 
-def census(connection: Backend, rows: Table) -> Columns:
+def census(connection: Connection, rows: Table) -> Columns:
     """By raw user key and fate: rows, first offset, last instant, purchases without a price."""
     counts = rows.group_by("user_key", "fate").aggregate(
         n=rows.count(),
@@ -107,17 +110,18 @@ def census(connection: Backend, rows: Table) -> Columns:
         last_at=rows.timestamp.max(),
         n_unpriced=((rows.event_type == "purchase") & rows.price.isnull()).sum(),
     )
-    return _numbers(connection.to_pyarrow(counts))
+    found = _run(connection, counts).to_arrow_table()
+    return {name: found.column(name).to_numpy() for name in found.column_names}
 
 
-def item_ids(connection: Backend, rows: Table) -> list[str]:
+def item_ids(connection: Connection, rows: Table) -> list[str]:
     """Distinct item ids of the kept rows, in no order."""
-    found = connection.to_pyarrow(rows.filter(rows.fate == KEPT).select("item_id").distinct())
-    return list(found.column("item_id").to_pylist())
+    found = _run(connection, rows.filter(rows.fate == KEPT).select("item_id").distinct())
+    return list(found.to_arrow_table().column("item_id").to_pylist())
 
 
 def read_rows(
-    connection: Backend, rows: Table, user_idx: Mapping[int, int], items: Sequence[str], n_rows: int
+    connection: Connection, rows: Table, user_idx: Mapping[int, int], items: Sequence[str], n_rows: int
 ) -> Columns:
     """The `n_rows` kept rows as dense columns, in no order.
 
@@ -146,39 +150,37 @@ def read_rows(
     return _stream(connection, numbers, n_rows)
 
 
-def named_slates(connection: Backend, rows: Table) -> pa.Table:
+def named_slates(connection: Connection, rows: Table) -> pa.Table:
     """`recommendation_id, item_id, event_type` of clicks, views and impressions that name a recommendation."""
     naming = rows.filter(
         rows.fate.isin([KEPT, IMPRESSION])
         & (rows.recommendation_id != "")
         & rows.event_type.isin(["click", "view", "impression"])
     )
-    return connection.to_pyarrow(naming.select("recommendation_id", "item_id", "event_type").distinct())
+    return _run(connection, naming.select("recommendation_id", "item_id", "event_type").distinct()).to_arrow_table()
 
 
 def _code(text: Any) -> Any:
     return ibis.ifelse(text == "", ibis.literal(0, "int64"), (text.hash() % 2**62).cast("int64") + 1)
 
 
-def _arrow(connection: Backend, name: str, table: pa.Table) -> Table:
-    connection.con.register(name, table)
-    return connection.table(name)
+def _arrow(connection: Connection, name: str, table: pa.Table) -> Table:
+    connection.register(name, table)
+    return ibis.table(ibis.Schema.from_pyarrow(table.schema), name=name)
+
+
+def _run(connection: Connection, expression: Table) -> duckdb.DuckDBPyRelation:
+    """Ibis writes the SQL, DuckDB runs it; ibis 12's own way there calls methods that DuckDB 2 no longer has."""
+    return connection.sql(str(ibis.to_sql(expression, dialect="duckdb", pretty=False)))
 
 
 def _pairs(key: str, value: str, pairs: Mapping[int, int]) -> pa.Table:
     return pa.table({key: pa.array(list(pairs), pa.int64()), value: pa.array(list(pairs.values()), pa.int64())})
 
 
-def _numbers(table: pa.Table) -> Columns:
-    return {name: table.column(name).to_numpy() for name in table.column_names}
-
-
-def _stream(connection: Backend, expression: Table, n_rows: int) -> Columns:
-    """Fill arrays batch by batch: the result never stands twice in memory.
-
-    (`to_pyarrow_batches` of ibis 12 calls a method that DuckDB 2 no longer has.)
-    """
-    reader = connection.con.sql(connection.compile(expression)).to_arrow_reader(BATCH)
+def _stream(connection: Connection, expression: Table, n_rows: int) -> Columns:
+    """Fill arrays batch by batch: the result never stands twice in memory."""
+    reader = _run(connection, expression).to_arrow_reader(BATCH)
     columns = {field.name: np.empty(n_rows, dtype=field.type.to_pandas_dtype()) for field in reader.schema}
     start = 0
     for batch in reader:
