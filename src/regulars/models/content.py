@@ -3,7 +3,7 @@
 Blocks - words, character n-grams, category path, tags, brand, price band - are each TF-IDF weighted and scaled to
 length 1 (Salton & Buckley 1988), then put side by side, so that likeness is a weighted mean of cosines. The nearest
 items of each item are found at the fit; a score is the history's weighted sum of likenesses, item looked at included.
-Fit O(sum over features of df^2) in blocks of rows, score O(history x neighbours): works for items nobody bought yet.
+Fit O(sum over features of df^2) row by row, score O(history x neighbours): works for items nobody bought yet.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import scipy.sparse as sp
 from regulars.core.arrays import Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories, Items
-from regulars.core.topk import top_k
 from regulars.models.base import Can, Model, check_range
+from regulars.models.history import history_weights, leading
+from regulars.models.neighbours import add_links, nearest
 from regulars.models.text import gram_counts, word_counts
 
 STRONGEST = 48  # features of one text that are kept: the rest add cost, hardly likeness
-CELLS = 8_000_000  # of one dense block of likenesses
 
 
 class Content(Model):
@@ -32,19 +32,23 @@ class Content(Model):
 
     def __init__(
         self, *, neighbours: int = 100, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
-        price: float = 0.15, context_weight: float = 1.0,
+        price: float = 0.15, power: float = 0.5, context_weight: float = 1.0, threads: int = 1,
     ) -> None:  # fmt: skip
         check_range("content: neighbours", neighbours, 1, whole=True)
         check_range("content: text", text, 0.0)
         check_range("content: category", category, 0.0)
         check_range("content: brand", brand, 0.0)
         check_range("content: price", price, 0.0)
+        check_range("content: power", power, 0.0, 4.0)
         check_range("content: context_weight", context_weight, 0.0)
+        check_range("content: threads", threads, 0, whole=True)
         self.neighbours, self.text, self.category, self.brand = neighbours, text, category, brand
-        self.price, self.context_weight = price, context_weight
+        self.price, self.power, self.context_weight, self.threads = price, power, context_weight, threads
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
-        self.neighbours_ = _nearest(self._features(data.items), self.neighbours)
+        near = nearest(sp.csr_array(self._features(data.items).T), self.neighbours, 0.0, self.threads)
+        self.links_: Matrix = near.T.tocsr()  # row: an item of the history, columns: the items it speaks for
+        self.links_.sort_indices()
 
     def _features(self, items: Items) -> Matrix:
         """Every item as one sparse row of length 1 (of length 0 when nothing is known of it)."""
@@ -61,40 +65,21 @@ class Content(Model):
         return _unit(sp.csr_array(sp.hstack([np.float32(np.sqrt(w)) * block for w, block in blocks], format="csr")))
 
     def score(self, histories: Histories, now: Instant) -> Scores:
-        """Mean likeness to the history's items, weighted by the shopper's weights `(n, n_items)`."""
+        """Mean likeness to the history's items, by their weights to the power `power` `(n, n_items)`."""
         self._check_fitted()
         self._check_width(histories)
-        scores: Scores = (self._profile(histories) @ self.neighbours_).toarray()
-        return scores
+        weights = history_weights(histories, self.power, self.context_weight)
+        totals = np.asarray(weights.sum(axis=1), dtype=np.float32)[:, None]
+        scores = add_links(weights, self.links_)
+        return np.divide(scores, totals, out=scores, where=totals > 0)
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
-        """The history item that adds most to each item's score, -1 where none does."""
+        """The history item that adds most to each item's score, -1 where none is like it."""
         self._check_fitted()
         self._check_width(history)
-        weights = history.user_items
-        if not len(weights.indices):
-            return np.full(len(item_idx), -1, dtype=np.int32)
-        shares = self.neighbours_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
-        best = shares.argmax(axis=0)
-        named = np.where(shares[best, np.arange(len(item_idx))] > 0, weights.indices[best], -1)
-        return named.astype(np.int32)
-
-    def _profile(self, histories: Histories) -> Matrix:
-        """Weights over items; absolute weights of a row sum to 1."""
-        weights = histories.user_items
-        totals = np.asarray(abs(weights).sum(axis=1), dtype=np.float32)
-        if histories.context_item is not None:
-            rows = np.flatnonzero(histories.context_item >= 0)
-            worth = np.float32(self.context_weight) * np.where(totals[rows] > 0, totals[rows], np.float32(1))
-            looked_at = (worth, (rows, histories.context_item[rows]))
-            weights = sp.csr_array(weights + sp.coo_array(looked_at, shape=weights.shape).tocsr())
-            totals[rows] += worth
-        scale = np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)
-        profile: Matrix = sp.csr_array(
-            (weights.data * np.repeat(scale, np.diff(weights.indptr)), weights.indices, weights.indptr),
-            shape=weights.shape,
-        )
-        return profile
+        weights = history_weights(history, self.power, 0.0)
+        shares = self.links_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
+        return leading(shares, weights.indices)
 
 
 def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:
@@ -145,23 +130,3 @@ def _unit(rows: Matrix) -> Matrix:
     length = np.sqrt(np.bincount(owner, weights=rows.data.astype(np.float64) ** 2, minlength=rows.shape[0]))
     rows.data = (rows.data / np.maximum(length[owner], 1e-12)).astype(np.float32)
     return rows
-
-
-def _nearest(features: Matrix, k: int) -> Matrix:
-    """The `k` items most like each item, with their likeness, itself left out `(n_items, n_items)`."""
-    n_items = features.shape[0]
-    turned = sp.csr_array(features.T)
-    step = max(1, CELLS // max(1, n_items))
-    parts = [sp.csr_array((0, n_items), dtype=np.float32)]
-    for start in range(0, n_items, step):
-        likeness = (features[start : start + step] @ turned).toarray()
-        likeness[np.arange(len(likeness)), np.arange(start, start + len(likeness))] = -np.inf
-        likeness[likeness <= 0] = -np.inf
-        items, values = top_k(likeness, min(k, n_items))
-        found = items >= 0
-        rows = np.repeat(np.arange(len(items), dtype=np.int32), found.sum(axis=1))
-        cells = (values[found], (rows, items[found]))
-        parts.append(sp.coo_array(cells, shape=likeness.shape).tocsr())
-    nearest: Matrix = sp.csr_array(sp.vstack(parts, format="csr"))
-    nearest.sort_indices()
-    return nearest
