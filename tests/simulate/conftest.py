@@ -62,8 +62,13 @@ def play(preset: presets.Preset, policy: str, seed: int = 0, days: int = 60, noi
     world = World(preset, seed)
     shop = Shop(world)
     popular = Popular(world)
-    policies: dict[str, Policy | None] = {"popular": popular, "random": Random(world), "oracle": Oracle(shop, noise=noise),
-                "whim": Whim(world), "none": None}  # fmt: skip
+    policies: dict[str, Policy | None] = {
+        "popular": popular,
+        "random": Random(world),
+        "oracle": Oracle(shop, noise=noise),
+        "whim": Whim(world),
+        "none": None,
+    }
     ledger, stats, tables = Ledger(preset.shoppers, len(world.catalogue)), [], []
 
     def record(table: pa.Table) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from regulars.core.arrays import Floats, Indices
+from regulars.core.arrays import Floats, Indices, Mask
 from regulars.core.topk import top_k
+from regulars.simulate.catalogue import LEAVES
 from regulars.simulate.protocol import PolicyAnswer, PolicyRequest
 from regulars.simulate.shop import Shop
 from regulars.simulate.state import sigmoid
@@ -31,39 +32,60 @@ class Random:
 
 
 class Oracle:
-    """Ranks by the mood that showing an item will bring, from the hidden state of the shop it serves."""
+    """Ranks by the mood that showing an item will bring, from the hidden state of the shop it serves.
+
+    `noise` is what is added to every shopper's liking of every item, for a policy that knows less.
+    """
 
     def __init__(self, shop: Shop, *, noise: float = 0.0) -> None:
         self.shop, self.noise = shop, noise
+        self._lasting: dict[int, Floats] = {}  # a shopper's lasting taste for all items
 
     def __call__(self, request: PolicyRequest) -> PolicyAnswer:
-        """Rank everything in stock for each row, 128 rows at a time."""
-        parts = [self._rank(request, slice(first, first + 128)) for first in range(0, len(request), 128)]
+        """Rank everything in stock for each row, 256 rows at a time."""
+        stock = self.shop.world.catalogue.in_stock(request.day)
+        parts = [self._rank(request, slice(first, first + 256), stock) for first in range(0, len(request), 256)]
         ids = np.concatenate(parts) if parts else np.zeros((0, request.limit), dtype=np.int32)
         return PolicyAnswer(ids, [""] * len(request))
 
-    def _rank(self, request: PolicyRequest, rows: slice) -> Indices:
+    def _rank(self, request: PolicyRequest, rows: slice, stock: Mask) -> Indices:
         state, world = self.shop.state, self.shop.world
-        who = request.shopper[rows][:, None]
+        shopper = request.shopper[rows]
         items = np.arange(len(world.catalogue), dtype=np.int32)[None, :]
-        liking = self.liking(who, items) + state.related(items, request.context_item[rows][:, None])
-        before = looks(self.shop, request.shopper[rows])
-        scores = self._gain(liking - world.preset.bored * before, before, who)
-        scores[:, ~world.catalogue.in_stock(request.day)] = -np.inf
+        liking = self.liking(shopper) + state.related(items, request.context_item[rows][:, None])
+        before = looks(self.shop, shopper)
+        scores = self._gain(liking - world.preset.bored * before, before, shopper[:, None])
+        scores[:, ~stock] = -np.inf
         return top_k(scores, request.limit)[0]
 
-    def liking(self, who: Indices, items: Indices) -> Floats:
-        """Utility today as the oracle believes it, `(n, 1)` against `(1, n_items)`."""
-        liking = self.shop.state.wanting(who, items)
-        if self.noise:
-            liking += (self.noise * self.shop.world.normal("oracle-noise", who, items)).astype(np.float32)
+    def liking(self, shopper: Indices) -> Floats:
+        """Utility of all items today, as the oracle believes it, `(n, n_items)`: `State.wanting`, by category."""
+        state, world = self.shop.state, self.shop.world
+        who, leaves = shopper[:, None], np.arange(len(LEAVES), dtype=np.int32)[None, :]
+        items = np.arange(len(world.catalogue), dtype=np.int32)
+        by_leaf = world.leaf_taste(who, leaves, state.day) + state.need(who, leaves)
+        liking = np.stack([self._taste_that_lasts(each, items) for each in shopper.tolist()])
+        liking += by_leaf[:, world.catalogue.leaf] + world.freshness(who, items[None, :], state.day)
+        usual = state.last_item[shopper]
+        line, leaf = np.nonzero(usual >= 0)
+        liking[line, usual[line, leaf]] += np.float32(world.preset.habit)
         return liking
+
+    def _taste_that_lasts(self, shopper: int, items: Indices) -> Floats:
+        if shopper not in self._lasting:
+            world = self.shop.world
+            taste = world.lasting_taste(shopper, items)
+            if self.noise:
+                taste = taste + (self.noise * world.normal("oracle-noise", shopper, items)).astype(np.float32)
+            self._lasting[shopper] = taste
+        return self._lasting[shopper]
 
     def _gain(self, liking: Floats, before: Floats, who: Indices) -> Floats:
         """Expected mood when the item is looked at."""
         preset, state = self.shop.world.preset, self.shop.state
         click, buy = sigmoid(liking - preset.click_at), sigmoid(liking - preset.buy_at)
-        needed = state.urgency(who, self.shop.world.catalogue.leaf[None, :]) > 0
+        urgent = state.urgency(who, np.arange(len(LEAVES))[None, :]) > 0
+        needed = urgent[:, self.shop.world.catalogue.leaf]
         gain = click * (preset.pleased_click + buy * np.where(needed, preset.pleased_need, preset.pleased_buy))
         irrelevant = preset.annoyed_irrelevant / SEEN * irrelevance(preset, liking) * (1 - click)
         loss = irrelevant + preset.annoyed_repeated * (before > OFTEN)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from regulars.core.arrays import Floats, Indices, Mask
 from regulars.simulate.catalogue import LEAVES
@@ -135,6 +136,6 @@ class State:
         return np.asarray(lost)
 
 
-def sigmoid(logit: NDArray[Any]) -> NDArray[np.float64]:
+def sigmoid(logit: NDArray[Any]) -> Floats:
     """The logistic function."""
-    return np.asarray(1 / (1 + np.exp(-logit.astype(np.float64))))
+    return np.asarray(special.expit(logit), dtype=np.float32)

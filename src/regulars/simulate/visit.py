@@ -36,7 +36,7 @@ class Basket:
 
 def irrelevance(preset: Preset, liking: Floats) -> Floats:
     """How irrelevant an item is felt to be, in (0, 1)."""
-    return sigmoid(2 * (preset.irrelevant_at - liking)).astype(np.float32)
+    return sigmoid(2 * (preset.irrelevant_at - liking))
 
 
 def _int32(numbers: NDArray[np.integer]) -> Indices:

@@ -64,16 +64,24 @@ class World:
 
     def taste(self, shopper: Any, item: Any, day: int) -> Floats:
         """Liking without need or habit, in logits; `shopper` and `item` are broadcast together."""
+        leaf = self.leaf_taste(shopper, self.catalogue.leaf[item], day)
+        liking = self.lasting_taste(shopper, item) + leaf + self.freshness(shopper, item, day)
+        return np.asarray(liking, dtype=np.float32)
+
+    def lasting_taste(self, shopper: Any, item: Any) -> Floats:
+        """The part of a taste that stays: quality, price, brand, style, and the shopper's own noise."""
         goods, people = self.catalogue, self.shoppers
-        leaf = goods.leaf[item]
         liking = goods.quality[item] - people.price_sense[shopper] * goods.dearness[item]
-        liking = liking + self.leaf_taste(shopper, leaf, day)
         liking = liking + people.brand[shopper, goods.brand[item]] + people.style[shopper, goods.style[item]]
         if self.preset.noise > 0:
             liking = liking + self.preset.noise * self.normal("noise", shopper, item)
-        age = day - goods.released[item]
+        return np.asarray(liking, dtype=np.float32)
+
+    def freshness(self, shopper: Any, item: Any, day: int) -> Floats:
+        """The part of a taste that new releases have, fading."""
+        age = day - self.catalogue.released[item]
         fresh = np.clip(1 - age / self.preset.fresh_days, 0, 1) * (age >= 0)
-        return np.asarray(liking + people.novelty[shopper] * fresh, dtype=np.float32)
+        return np.asarray(self.shoppers.novelty[shopper] * fresh, dtype=np.float32)
 
     def leaf_taste(self, shopper: Any, leaf: Any, day: int) -> Floats:
         """The part of a taste that the categories decide, on a day."""
