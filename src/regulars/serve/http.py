@@ -18,7 +18,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import Body, Dependency, Parameter
+from litestar.params import Body, Parameter
 
 from regulars.core.errors import InputError
 from regulars.events.schema import Profile
@@ -40,7 +40,6 @@ from regulars.serve.wire import (
     results,
 )
 
-Shop = Annotated[Service, Dependency(skip_validation=True)]
 Asked = Request[Any, Any, Any]
 NO_STORE = [ResponseHeader(name="Cache-Control", value="no-store")]
 SECURITY: list[dict[str, list[str]]] = [{"key": []}]
@@ -116,7 +115,7 @@ def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = 
 )  # fmt: skip
 async def post_events(
     request: Asked,
-    service: Shop,
+    service: Service,
     data: Annotated[
         Event | list[Event],
         Body(examples=[Example(summary="One", value=examples.PURCHASE),
@@ -143,7 +142,7 @@ _ASK = Annotated[Ask, Body(examples=shown("Beside a product", examples.ASK))]
     "/v1/recommend/{user_id:str}", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
     summary="A slate for a shopper", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 404, 503),
 )  # fmt: skip
-def get_recommend(service: Shop, user_id: _USER, asked: Ask) -> Recommendation:
+def get_recommend(service: Service, user_id: _USER, asked: Ask) -> Recommendation:
     """Make a slate."""
     return make_slate(service, ask=asked, user_id=user_id)
 
@@ -152,7 +151,7 @@ def get_recommend(service: Shop, user_id: _USER, asked: Ask) -> Recommendation:
     "/v1/recommend", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
     summary="A slate for a session", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 503),
 )  # fmt: skip
-def get_recommend_session(service: Shop, session: _SESSION, asked: Ask) -> Recommendation:
+def get_recommend_session(service: Service, session: _SESSION, asked: Ask) -> Recommendation:
     """Make a slate for a session."""
     return make_slate(service, ask=asked, session=session)
 
@@ -162,7 +161,7 @@ def get_recommend_session(service: Shop, session: _SESSION, asked: Ask) -> Recom
     security=SECURITY, summary="A slate for a shopper, asked for in a body", response_headers=NO_STORE,
     responses=_SLATE | documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
-def post_recommend(service: Shop, user_id: _USER, data: _ASK) -> Recommendation:
+def post_recommend(service: Service, user_id: _USER, data: _ASK) -> Recommendation:
     """Make a slate."""
     return make_slate(service, ask=data, user_id=user_id)
 
@@ -172,7 +171,7 @@ def post_recommend(service: Shop, user_id: _USER, data: _ASK) -> Recommendation:
     summary="A slate for a session, asked for in a body", response_headers=NO_STORE,
     responses=_SLATE | documented(400, 401, 403, 413, 503),
 )  # fmt: skip
-def post_recommend_session(service: Shop, session: _SESSION, data: _ASK) -> Recommendation:
+def post_recommend_session(service: Service, session: _SESSION, data: _ASK) -> Recommendation:
     """Make a slate for a session."""
     return make_slate(service, ask=data, session=session)
 
@@ -181,7 +180,7 @@ def post_recommend_session(service: Shop, session: _SESSION, data: _ASK) -> Reco
     "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Items"], security=SECURITY,
     summary="An item as it is now", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_item(service: Shop, item_id: str) -> ItemAnswer:
+def get_item(service: Service, item_id: str) -> ItemAnswer:
     """Return an item."""
     return service.show(service.item(item_id))
 
@@ -191,7 +190,7 @@ def get_item(service: Shop, item_id: str) -> ItemAnswer:
     summary="From now on the item is as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
 async def put_item(
-    service: Shop, item_id: str, data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))]
+    service: Service, item_id: str, data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))]
 ) -> ItemAnswer:
     """Put an item."""
     return service.show(await asyncio.to_thread(service.put_item, item_id, data))
@@ -201,7 +200,7 @@ async def put_item(
     "/v1/items/{item_id:str}", guards=[admin_key], tags=["Items"], security=SECURITY,
     summary="Take an item out of the shop", responses=documented(401, 403, 404, 503),
 )  # fmt: skip
-async def delete_item(service: Shop, item_id: str) -> None:
+async def delete_item(service: Service, item_id: str) -> None:
     """Delete an item."""
     await asyncio.to_thread(service.delete_item, item_id)
 
@@ -210,7 +209,7 @@ async def delete_item(service: Shop, item_id: str) -> None:
     "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"], security=SECURITY,
     summary="A shopper's attributes", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_user(service: Shop, user_id: str) -> UserAnswer:
+def get_user(service: Service, user_id: str) -> UserAnswer:
     """Return a shopper."""
     return service.user(user_id)
 
@@ -220,7 +219,7 @@ def get_user(service: Shop, user_id: str) -> UserAnswer:
     summary="From now on the shopper's attributes are as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
 async def put_user(
-    service: Shop, user_id: str, data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))]
+    service: Service, user_id: str, data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))]
 ) -> UserAnswer:
     """Put a shopper."""
     return await asyncio.to_thread(service.put_user, user_id, data)
@@ -231,7 +230,7 @@ async def put_user(
     summary="Forget a shopper", responses=documented(401, 403, 404, 503),
     description="The mapping, the live profile and the attributes go at once; a tombstone keeps training away.",
 )  # fmt: skip
-async def delete_user(service: Shop, user_id: str) -> None:
+async def delete_user(service: Service, user_id: str) -> None:
     """Delete a shopper."""
     await asyncio.to_thread(service.delete_user, user_id)
 
@@ -240,7 +239,7 @@ async def delete_user(service: Shop, user_id: str) -> None:
     "/v1/users/{user_id:str}/profile", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"],
     security=SECURITY, summary="Who a shopper is", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_profile(service: Shop, user_id: str) -> Profile:
+def get_profile(service: Service, user_id: str) -> Profile:
     """Return a profile."""
     found = service.profile(user_id)
     if found is None:
@@ -258,7 +257,7 @@ def health_live() -> Health:
     "/health/ready", sync_to_thread=False, tags=["Health"], summary="Whether the server can answer",
     responses={503: ResponseSpec(Health, description="Not yet", generate_examples=False)},
 )  # fmt: skip
-def health_ready(request: Asked, service: Shop) -> Response[Health]:
+def health_ready(request: Asked, service: Service) -> Response[Health]:
     """Say whether the live state has been folded."""
     ready = bool(request.app.state.ready)
     body = Health(
@@ -271,7 +270,7 @@ def health_ready(request: Asked, service: Shop) -> Response[Health]:
 
 @get("/metrics", guards=[admin_key], sync_to_thread=False, media_type=MediaType.TEXT, tags=["Health"],
      security=SECURITY, summary="Prometheus metrics of this worker", responses=documented(401, 403))  # fmt: skip
-def get_metrics(service: Shop) -> Response[bytes]:
+def get_metrics(service: Service) -> Response[bytes]:
     """Return the metrics."""
     return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
 

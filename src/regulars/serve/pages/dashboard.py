@@ -7,15 +7,16 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from regulars.serve.http import NO_STORE, Shop
+from regulars.serve.http import NO_STORE
 from regulars.serve.pages.door import closed, logged_in, session_of
 from regulars.serve.pages.render import page
+from regulars.serve.service import Service
 
 Asked = Request[Any, Any, Any]
 
 
 @get("/dashboard", sync_to_thread=False, include_in_schema=False)
-def dashboard(request: Asked, service: Shop) -> Response[str]:
+def dashboard(request: Asked, service: Service) -> Response[str]:
     """Show the dashboard; its numbers are fetched by its script."""
     session = session_of(request)
     if session is None:

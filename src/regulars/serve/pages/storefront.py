@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get, post
@@ -17,7 +18,7 @@ from litestar.response import Redirect
 from msgspec import Meta, Struct
 
 from regulars.events.schema import Decision, Interaction, Profile
-from regulars.serve.http import NO_STORE, Shop, make_slate
+from regulars.serve.http import NO_STORE, make_slate
 from regulars.serve.pages.door import Form, check_csrf, closed, cookie, csrf_header, logged_in, session_of
 from regulars.serve.pages.render import page
 from regulars.serve.service import Service
@@ -25,7 +26,7 @@ from regulars.serve.wire import Ask, Id, ItemAnswer, Recommendation, Slot
 
 SHOPPER_COOKIE = "regulars_shopper"
 PAGE_SIZE = 24
-SAMPLE, A_SEGMENT, MOST_PEOPLE = 150, 3, 12  # shoppers looked at, shown of one segment, shown in all
+SAMPLE, MOST_PEOPLE = 150, 12  # shoppers looked at, shown
 Asked = Request[Any, Any, Any]
 
 
@@ -72,6 +73,7 @@ class Me(Struct, frozen=True, kw_only=True):
     """Who the shop thinks it is talking to, and what happened since an offset."""
 
     profile: Profile
+    names: dict[str, str]  # titles of the items that the profile names
     moments: tuple[Moment, ...]
     offset: int
     model_version: str
@@ -94,23 +96,28 @@ def _shopper(request: Asked) -> str:
 
 
 def _people(service: Service) -> list[Person]:
-    """Some shoppers as unlike each other as a sample offers: a few of every segment, the busiest first."""
+    """Some shoppers as unlike each other as a sample offers: one of every segment, then a second, busiest first."""
     sample = [(user_id, profile) for user_id, profile in service.some_profiles(SAMPLE) if profile.n_events]
     sample.sort(key=lambda pair: -pair[1].n_orders)
-    taken: dict[str, int] = {}
-    people = []
+    taken: Counter[str] = Counter()
+    ranked = []
     for user_id, profile in sample:
-        taken[profile.segment] = taken.get(profile.segment, 0) + 1
-        if taken[profile.segment] <= A_SEGMENT:
-            liked = [name.partition(":")[2] for name in profile.interests if name.startswith("category:")]
-            liked.sort(key=lambda name: -profile.interests[f"category:{name}"])
-            people.append(Person(user_id=user_id, segment=profile.segment, orders=profile.n_orders,
-                                 interest=", ".join(liked[:2])))  # fmt: skip
-    return people[:MOST_PEOPLE]
+        taken[profile.segment] += 1
+        ranked.append((taken[profile.segment], user_id, profile))
+    ranked.sort(key=lambda entry: entry[0])
+    return [
+        Person(user_id=user_id, segment=profile.segment, orders=profile.n_orders, interest=_likes(profile))
+        for _, user_id, profile in ranked[:MOST_PEOPLE]
+    ]
+
+
+def _likes(profile: Profile) -> str:
+    liked = [(share, name) for name, share in profile.interests.items() if name.startswith("category:")]
+    return ", ".join(name.partition(":")[2] for _, name in sorted(liked, reverse=True)[:2])
 
 
 @get("/shop", sync_to_thread=False, include_in_schema=False)
-def shop(request: Asked, service: Shop) -> Response[Any]:
+def shop(request: Asked, service: Service) -> Response[Any]:
     """Show the shop, or first the choice of a shopper."""
     session = session_of(request)
     if session is None:
@@ -125,7 +132,7 @@ def shop(request: Asked, service: Shop) -> Response[Any]:
 
 
 @get("/shop/shoppers", sync_to_thread=False, include_in_schema=False)
-def shoppers(request: Asked, service: Shop) -> Response[Any]:
+def shoppers(request: Asked, service: Service) -> Response[Any]:
     """Show some shoppers to choose from."""
     session = session_of(request)
     if session is None:
@@ -145,9 +152,9 @@ def choose(request: Asked, data: Form) -> Redirect:
 
 @get("/shop/data/slate", guards=[logged_in], sync_to_thread=False, include_in_schema=False,
      response_headers=NO_STORE)  # fmt: skip
-def slate(request: Asked, service: Shop, slot: Slot = "home", item: str = "") -> SlateView:
+def slate(request: Asked, service: Service, slot: Slot = "home", item: str = "") -> SlateView:
     """Make a slate for the shopper."""
-    limit = 8 if slot == "home" else 6
+    limit = 8 if slot == "home" else 4
     made = make_slate(service, user_id=_shopper(request), ask=Ask(slot=slot, item=item, limit=limit))
     return SlateView(
         slate=made, items={each.item_id: service.show(service.item(each.item_id)) for each in made.items}
@@ -162,29 +169,32 @@ def categories(request: Asked) -> dict[str, int]:
 
 
 @get("/shop/data/shelf", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
-def shelf(request: Asked, service: Shop, category: str = "", start: Annotated[int, Parameter(ge=0)] = 0) -> Shelf:
+def shelf(request: Asked, service: Service, category: str = "", start: Annotated[int, Parameter(ge=0)] = 0) -> Shelf:
     """Some items of a category."""
     found = request.app.state.shelves.shelf(category, start, PAGE_SIZE + 1)
     return Shelf(items=tuple(map(service.show, found[:PAGE_SIZE])), more=len(found) > PAGE_SIZE)
 
 
 @get("/shop/data/items", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
-def item(service: Shop, item_id: str) -> ItemAnswer:
+def item(service: Service, item_id: str) -> ItemAnswer:
     """One item."""
     return service.show(service.item(item_id))
 
 
 @get("/shop/data/me", guards=[logged_in], sync_to_thread=False, include_in_schema=False, response_headers=NO_STORE)
-def me(request: Asked, service: Shop, after: Annotated[int, Parameter(ge=0)] = 0) -> Me:
+def me(request: Asked, service: Service, after: Annotated[int, Parameter(ge=0)] = 0) -> Me:
     """The shopper's profile, and their events after an offset."""
     key = service.key(f"u:{_shopper(request)}")
-    happened = [(offset, event) for offset, event in list(service.recent)
-                if offset > after and getattr(event, "user_key", None) == key]  # fmt: skip
+    recent = list(service.recent)
+    mine = [(offset, event) for offset, event in recent if offset > after and getattr(event, "user_key", None) == key]
+    profile = service.profile_of(key)
     return Me(
-        profile=service.profile_of(key),
-        moments=tuple(_moment(service, offset, event) for offset, event in happened
-                      if isinstance(event, (Interaction, Decision))),
-        offset=service.live.offset,
+        profile=profile,
+        names={habit.item_id: _title(service, habit.item_id) for habit in profile.habits},
+        moments=tuple(
+            _moment(service, at, event) for at, event in mine if isinstance(event, (Interaction, Decision))
+        ),
+        offset=recent[-1][0] if recent else after,
         model_version=service.bundle.version if service.bundle else "",
     )  # fmt: skip
 
@@ -196,13 +206,15 @@ def _title(service: Service, item_id: str) -> str:
 
 def _moment(service: Service, offset: int, event: Interaction | Decision) -> Moment:
     if isinstance(event, Decision):
-        return Moment(offset=offset, kind="slate", item=f"{event.slot}, {len(event.items)} items", at=event.timestamp)
+        return Moment(
+            offset=offset, kind="slate", item=f"{len(event.items)} items ({event.slot})", at=event.timestamp
+        )
     return Moment(offset=offset, kind=event.event_type, item=_title(service, event.item_id), at=event.timestamp,
                   from_slate=bool(event.recommendation_id))  # fmt: skip
 
 
 @post("/shop/act", guards=[csrf_header], status_code=200, include_in_schema=False)
-async def act(request: Asked, service: Shop, data: list[Step]) -> dict[str, int]:
+async def act(request: Asked, service: Service, data: list[Step]) -> dict[str, int]:
     """Record what the shopper did."""
     user_id = _shopper(request)
     session = session_of(request) or ""

@@ -44,9 +44,9 @@ function rateChart(id, rows, label, caption) {
   chart(id,
     [dots(rows, label, "click_rate", "Clicked", GREEN, "circle"), dots(rows, label, "conversion", "Bought from", AMBER, "diamond")],
     {
-      height: 130 + 46 * rows.length,
+      height: 120 + 52 * rows.length,
       xaxis: { tickformat: ".0%", gridcolor: GRID, zeroline: false, rangemode: "tozero", fixedrange: true },
-      yaxis: { type: "category", automargin: true, fixedrange: true, autorange: "reversed" },
+      yaxis: { type: "category", automargin: true, fixedrange: true, range: [rows.length - 0.4, -0.6] },
     },
     rows,
     [[caption, label], ["Seen slates", (row) => count(row.slates), true], ["Click rate", (row) => between(row, "click_rate"), true],

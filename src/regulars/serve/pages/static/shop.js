@@ -228,9 +228,13 @@ const DOING = {
 };
 
 function bars(profile) {
-  const top = Object.entries(profile.interests).sort((a, b) => b[1] - a[1]).slice(0, 7);
+  const kinds = ["category", "brand", "tag", "price"];
+  const kindOf = (key) => kinds.indexOf(key.split(":")[0]);
+  const best = Object.entries(profile.interests).sort((a, b) => b[1] - a[1]);
+  const top = kinds.flatMap((kind) => best.filter(([key]) => key.startsWith(`${kind}:`)).slice(0, kind === "category" ? 4 : 2))
+    .sort((a, b) => kindOf(a[0]) - kindOf(b[0]));
   if (!top.length) return el("p", { class: "empty" }, "Nothing yet. Click something.");
-  const most = top[0][1] || 1;
+  const most = Math.max(...top.map(([, share]) => share)) || 1;
   return el("table", { class: "bars" }, el("caption", {}, "Interests"), el("tbody", {}, top.map(([key, share]) => {
     const [kind, ...rest] = key.split(":");
     return el("tr", {}, el("th", { scope: "row" }, kind === "price" ? `price band ${rest.join(":")}` : rest.join(":"), el("span", { class: "kind" }, kind)),
@@ -238,12 +242,12 @@ function bars(profile) {
   })));
 }
 
-function drawProfile(profile) {
+function drawProfile(profile, names) {
   const facts = [
     ["Segment", profile.segment || "new"], ["Events", count(profile.n_events)], ["Visits", count(profile.n_sessions)],
     ["Orders", count(profile.n_orders)], ["Spent", minor(profile.monetary)],
   ];
-  const habits = profile.habits.slice(0, 3).map((habit) => el("li", {}, `${habit.item_id}: ${habit.orders} orders`, habit.gap_days ? `, every ${Math.round(habit.gap_days)} days` : ""));
+  const habits = profile.habits.filter((habit) => habit.orders > 1).slice(0, 3).map((habit) => el("li", {}, `${names[habit.item_id] || habit.item_id}: ${habit.orders} orders`, habit.gap_days ? `, every ${Math.round(habit.gap_days)} days` : ""));
   document.getElementById("profile").replaceChildren(
     el("dl", { class: "facts" }, facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value)))),
     bars(profile),
@@ -254,7 +258,7 @@ function drawMoments(moments) {
   const list = document.getElementById("events");
   for (const moment of moments) {
     const text = `${DOING[moment.kind] || moment.kind} ${moment.item}`;
-    list.prepend(el("li", { class: moment.kind === "slate" ? "slate-event" : "" }, el("time", {}, clock(moment.at)), el("span", {}, text, moment.from_slate ? el("span", { class: "tag" }, "from a slate") : null)));
+    list.prepend(el("li", { class: moment.kind === "slate" ? "slate-event" : "" }, el("time", {}, clock(moment.at)), el("span", {}, text, moment.from_slate ? el("span", { class: "tag" }, "via slate") : null)));
   }
   while (list.children.length > 40) list.lastChild.remove();
 }
@@ -265,7 +269,7 @@ function refreshPanel() {
     const me = await getJson(`/shop/data/me?after=${lastOffset}`);
     lastOffset = me.offset;
     document.getElementById("model").textContent = me.model_version || "none yet";
-    drawProfile(me.profile);
+    drawProfile(me.profile, me.names);
     drawMoments(me.moments);
   }).catch(() => {}); // a server that restarts is asked again a second later
   return refreshing;
