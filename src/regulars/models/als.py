@@ -7,8 +7,9 @@ with what is known of the row (Rendle et al. 2021, "Revisiting the performance o
 Each half-epoch solves one side with the other fixed. `cg`: both sides are turned into the eigenbasis of the
 fixed side's Gram Y'Y = Q S Q' (inner products stay), where the system of a row is diag(S + l) + sum (c-1) z z'.
 Scaling by (S + l)^-1/2 whitens it to I plus a low-rank term, as the Cholesky factor of Y'Y + l I would, but for
-every row's own l at once; a few conjugate-gradient steps from the last epoch's solution are enough. Each step
-reads the row once: O(nnz d) instead of the exact solver's O(nnz d^2 + n d^3). `cholesky` is that reference.
+every row's own l at once; from the last epoch's solution three conjugate-gradient steps are enough, and more
+only for rows that the whitening does not tame (few cells of great confidence). Each step reads the row once:
+O(nnz d) instead of the exact solver's O(nnz d^2 + n d^3). `cholesky` is that reference.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from regulars.models.base import Can, Model, all_cores, check_range
 from regulars.models.history import leading
 from regulars.models.normal import solve_rows
 
-CG_STEPS = 3
+LEAST_STEPS = 3  # conjugate-gradient steps of every row
+MOST_STEPS = 24
+ENOUGH = np.float32(1e-5)  # a row is done when its loss can fall by no more than this share of its summed c - 1
+NOTHING_LEFT = np.float32(1e-20)  # in units of the loss: nothing that float32 could still resolve
 SOLVERS = ("cg", "cholesky")
 FLOOR = 1e-6  # of the largest eigenvalue: below it a direction is not scaled up further
 LOSS_CELLS = 1 << 16  # cells whose residuals are held at once
@@ -208,6 +212,14 @@ def _size(left: Floats, right: Floats, scale: Floats) -> np.float32:
 
 
 @fast_kernel
+def _total(extra: Floats, span: tuple[int, int]) -> np.float32:
+    total = np.float32(0.0)
+    for cell in range(span[0], span[1]):
+        total += extra[cell]
+    return total
+
+
+@fast_kernel
 def _cg_rows(
     start: int, stop: int, indptr: NDArray[np.int64], cells: tuple[Indices, Floats], fixed: Floats,
     spectrum: Floats, reg: Floats, x: Floats,
@@ -231,8 +243,10 @@ def _cg_rows(
         _pull(cells, span, fixed, one, mine, left)
         _precondition(scale, left, step, zero)
         size = _size(left, left, scale)
-        for _ in range(CG_STEPS):
-            if size <= zero:
+        enough = ENOUGH * _total(cells[1], span)
+        for done in range(MOST_STEPS):
+            # size = r'M r >= r'A^-1 r, which is all that this row's loss can still fall
+            if size <= NOTHING_LEFT or (done >= LEAST_STEPS and size <= enough):
                 break
             for f in range(d):
                 image[f] = -diagonal[f] * step[f]

@@ -1,0 +1,171 @@
+"""Implicit ALS: the loss, the two solvers, folding in, reasons, and `implicit` as a peer."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from implicit.als import AlternatingLeastSquares
+
+from regulars.core.arrays import as_csr
+from regulars.core.data import Histories
+from regulars.core.errors import SettingError
+from regulars.models.als import ALS, als_loss, gram_of
+from regulars.models.normal import solve_rows
+
+
+def counts(n_users: int = 300, n_items: int = 120, groups: int = 6, seed: int = 0) -> Any:
+    """Shoppers who mostly stay within one of several groups of items."""
+    rng = np.random.default_rng(seed)
+    near = rng.integers(groups, size=n_users)[:, None] == rng.integers(groups, size=n_items)[None, :]
+    bought = rng.random((n_users, n_items)) < np.where(near, 0.3, 0.02)
+    return as_csr(bought * rng.integers(1, 4, (n_users, n_items)))
+
+
+def losses(x: Any, **params: Any) -> list[float]:
+    model, seen = ALS(**params), []
+    model.fit_watched(x, np.random.default_rng(0), lambda epoch, loss: seen.append(loss))
+    return seen
+
+
+def plain_loss(model: ALS, r: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    """The paper's formula over every cell, one by one."""
+    c = 1.0 + model.alpha * r.astype(np.float64)
+    penalty_u = model.reg * c.sum(axis=1) ** model.reg_power
+    penalty_i = model.reg * c.sum(axis=0) ** model.reg_power
+    error = (c * ((r > 0) - x.astype(np.float64) @ y.T) ** 2).sum()
+    return float(error + penalty_u @ (x**2).sum(axis=1) + penalty_i @ (y**2).sum(axis=1))
+
+
+@pytest.mark.parametrize("reg_power", [0.0, 0.5, 1.0])
+def test_the_loss_is_the_papers(reg_power: float) -> None:
+    r = counts(40, 25)
+    model = ALS(factors=5, alpha=7.0, reg=0.3, reg_power=reg_power)
+    rng = np.random.default_rng(1)
+    x, y = (rng.normal(size=(n, 5)).astype(np.float32) for n in r.shape)
+    trick = als_loss(model._side(r), model._side(r.T.tocsr())[3], x, y)
+    assert trick == pytest.approx(plain_loss(model, r.toarray(), x, y), rel=1e-6)
+
+
+@pytest.mark.parametrize("factors", [16, 64])  # 64: more factors than most rows have cells
+@pytest.mark.parametrize(
+    ("alpha", "reg", "reg_power"), [(1.0, 0.1, 0.0), (40.0, 1.0, 0.0), (10.0, 0.01, 1.0), (40.0, 0.02, 1.0)]
+)
+def test_cg_falls_all_the_way_and_ends_where_cholesky_does(
+    factors: int, alpha: float, reg: float, reg_power: float
+) -> None:
+    params = {"factors": factors, "alpha": alpha, "reg": reg, "reg_power": reg_power, "epochs": 15}
+    cg = np.array(losses(counts(), solver="cg", **params))
+    exact = np.array(losses(counts(), solver="cholesky", **params))
+    assert (cg[1:] <= cg[:-1] * (1 + 1e-6)).all()
+    assert cg[-1] <= 1.001 * exact[-1]
+    assert exact[-1] < exact[0]
+
+
+def test_one_epoch_of_cg_is_not_the_exact_solution() -> None:
+    """The bound above can fail: far from convergence the two differ by more."""
+    params = {"factors": 16, "alpha": 40.0, "reg": 0.02, "epochs": 1}
+    assert losses(counts(), solver="cg", **params)[0] != pytest.approx(
+        losses(counts(), solver="cholesky", **params)[0], rel=1e-6
+    )
+
+
+def test_threads_change_nothing() -> None:
+    x = counts(2100, 60)
+    one, two = (ALS(factors=8, epochs=2, threads=threads).fit(x).item_vectors for threads in (1, 2))
+    assert np.allclose(one, two, atol=1e-6)
+
+
+def test_a_shopper_is_solved_exactly() -> None:
+    r = counts()
+    model = ALS(factors=8, alpha=5.0, reg=0.1, reg_power=0.5, epochs=3).fit(r)
+    y = model.item_vectors.astype(np.float64)
+    c = 1.0 + 5.0 * r[:1].toarray()[0].astype(np.float64)
+    system = (y * c[:, None]).T @ y + 0.1 * c.sum() ** 0.5 * np.eye(8)
+    wanted = np.linalg.solve(system, y.T @ (c * (c > 1)))
+    history = Histories.from_matrix(r[:1])
+    assert np.allclose(model.user_vectors(history, 0)[0], wanted, atol=1e-5)
+    assert np.allclose(model.score(history, 0)[0], y @ wanted, atol=1e-5)
+
+
+def test_nothing_bought_is_no_sign() -> None:
+    model = ALS(factors=8, epochs=2).fit(counts())
+    assert not model.score(Histories.from_matrix(np.zeros((2, 120))), 0).any()
+
+
+def test_because_shares_add_up_and_name_the_group() -> None:
+    x = np.zeros((60, 6), dtype=np.float32)
+    x[:30, [0, 2, 4]] = 1
+    x[30:, [1, 3, 5]] = 1
+    model = ALS(factors=4, epochs=10).fit(x)
+    history = Histories.from_matrix(np.array([[1.0, 1.0, 0, 0, 0, 0]]))
+    wanted = np.array([2, 3, 4, 5], dtype=np.int32)
+    assert model.because(history, 0, wanted).tolist() == [0, 1, 0, 1]
+    assert model.because(Histories.from_matrix(np.zeros((1, 6))), 0, wanted).tolist() == [-1] * 4
+
+
+def test_the_hidden_item_of_each_shopper_ranks_as_high_as_with_implicit() -> None:
+    r = counts(400, 150, seed=5)
+    rng = np.random.default_rng(6)
+    users = np.flatnonzero(np.diff(r.indptr) > 3)
+    hidden = np.array([rng.choice(r.indices[r.indptr[u] : r.indptr[u + 1]]) for u in users])
+    train = r.tolil()
+    train[users, hidden] = 0
+    train = as_csr(train.tocsr())
+    train.eliminate_zeros()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # their confidence is alpha r, and 1 where r is 0: the same as ours for 1 + alpha r
+        peer = AlternatingLeastSquares(factors=6, alpha=1.0, regularization=5.0, iterations=15, random_state=0)
+        peer.fit(sp.csr_matrix(train * 10.0 + (train > 0)), show_progress=False)
+    model = ALS(factors=6, alpha=10.0, reg=5.0, reg_power=0.0, epochs=15).fit(train)
+
+    def hit_rate(scores: np.ndarray) -> float:
+        scores = np.where(train.toarray() > 0, -np.inf, scores)
+        mine = scores[users, hidden][:, None]
+        return float(((scores[users] > mine).sum(axis=1) < 10).mean())
+
+    ours = hit_rate(model.score(Histories.from_matrix(train), 0))
+    theirs = hit_rate(peer.user_factors @ peer.item_factors.T)
+    chance = 10 / 150
+    assert ours > 3 * chance
+    assert ours > theirs - 0.03
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 9))
+def test_solve_rows_is_numpys_solution(seed: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    fixed = rng.normal(size=(20, d)).astype(np.float32)
+    rows = sp.random_array((4, 20), density=0.4, rng=rng, dtype=np.float32).tocsr()
+    weight, target = rows.data, rng.normal(size=rows.nnz).astype(np.float32)
+    gram, reg = gram_of(fixed), np.full(4, 0.5, dtype=np.float32)
+    out = np.zeros((4, d), dtype=np.float32)
+    cells = (rows.indices.astype(np.int32), weight, target)
+    solve_rows(0, 4, rows.indptr.astype(np.int64), cells, fixed, (gram, reg), out)
+    for row in range(4):
+        span = slice(rows.indptr[row], rows.indptr[row + 1])
+        z = fixed[rows.indices[span]].astype(np.float64)
+        system = gram + (z * weight[span, None]).T @ z + 0.5 * np.eye(d)
+        assert np.allclose(out[row], np.linalg.solve(system, z.T @ target[span]), atol=1e-4)
+
+
+def test_undetermined_directions_get_nothing() -> None:
+    fixed = np.array([[1.0, 1.0], [1.0, 1.0]], dtype=np.float32)
+    cells = (np.array([0, 1], np.int32), np.ones(2, np.float32), np.full(2, 3.0, np.float32))
+    out = np.ones((1, 2), dtype=np.float32)
+    solve_rows(0, 1, np.array([0, 2]), cells, fixed, (np.zeros((2, 2)), np.zeros(1, np.float32)), out)
+    assert out[0].tolist() == [3.0, 0.0]
+
+
+def test_settings_out_of_range() -> None:
+    with pytest.raises(SettingError, match="cg or cholesky"):
+        ALS(solver="lu")
+    with pytest.raises(SettingError, match="factors"):
+        ALS(factors=0)
+    assert ALS(factors=64).estimate_mb((1_000_000, 100_000), 10_000_000) > 1000

@@ -1,0 +1,123 @@
+"""EASE against ridge regressions, and its inverse kept exact as shoppers come and go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from regulars.core.data import Histories
+from regulars.core.errors import InputError, ModelError, SettingError
+from regulars.models.ease import EASE, EASEState, ease_weights
+from regulars.models.gram import Gram
+
+
+def clicks(n_users: int = 80, n_items: int = 12, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random((n_users, n_items)) < 0.3).astype(np.float32)
+
+
+def test_each_column_is_a_ridge_regression_without_that_item() -> None:
+    x = clicks()
+    model = EASE(l2=7.0).fit(x)
+    for item in range(x.shape[1]):
+        others = np.delete(np.arange(x.shape[1]), item)
+        ridge = Ridge(alpha=7.0, fit_intercept=False).fit(x[:, others].astype(np.float64), x[:, item])
+        assert np.allclose(model.weights_[others, item], ridge.coef_, atol=2e-6)
+        assert model.weights_[item, item] == 0
+
+
+def test_a_control_with_another_l2_is_no_such_regression() -> None:
+    x = clicks()
+    ridge = Ridge(alpha=70.0, fit_intercept=False).fit(x[:, 1:].astype(np.float64), x[:, 0])
+    assert not np.allclose(EASE(l2=7.0).fit(x).weights_[1:, 0], ridge.coef_, atol=1e-3)
+
+
+def test_float32_in_place_agrees_with_float64_beyond_one_band() -> None:
+    x = clicks(900, 600, seed=3)
+    gram = Gram.from_matrix(x)
+    assert np.allclose(ease_weights(gram, 50.0), EASEState(gram, 50.0).weights(), atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 11), max_size=8), min_size=1, max_size=15), st.integers(0, 2**31))
+def test_rank_one_updates_stay_with_the_refit(baskets: list[set[int]], seed: int) -> None:
+    x = clicks(seed=seed)
+    state = EASEState(Gram.from_matrix(x), 5.0)
+    rows = [np.array(sorted(basket), dtype=np.int32) for basket in baskets]
+    for items in rows:
+        state.add_user(items)
+    for items in rows[::2]:
+        state.remove_user(items)
+    state.remove_user(np.flatnonzero(x[0]).astype(np.int32))
+    kept = np.zeros((len(rows[1::2]), 12), dtype=np.float32)
+    for row, items in enumerate(rows[1::2]):
+        kept[row, items] = 1
+    refit = EASEState(Gram.from_matrix(np.vstack((x[1:], kept))), 5.0)
+    assert (state.gram.counts != refit.gram.counts).nnz == 0
+    assert np.abs(state.inverse - refit.inverse).max() < 1e-8
+    assert np.abs(state.weights() - refit.weights()).max() < 1e-8
+
+
+def test_a_stranger_is_not_forgotten() -> None:
+    state = EASEState(Gram.from_matrix(np.eye(3)), 1.0)
+    before = state.inverse.copy()
+    with pytest.raises(InputError):
+        state.remove_user(np.array([0, 1], dtype=np.int32))
+    assert np.array_equal(state.inverse, before)
+
+
+def test_scores_are_sums_over_the_history() -> None:
+    model = EASE(l2=5.0, power=1.0).fit(clicks())
+    history = np.zeros((1, 12), dtype=np.float32)
+    history[0, [2, 5]] = [1.0, 3.0]
+    expected = model.weights_[2] + 3.0 * model.weights_[5]
+    assert np.allclose(model.score(Histories.from_matrix(history), 0)[0], expected, atol=1e-6)
+    binary = EASE(l2=5.0, power=0.0).fit(clicks()).score(Histories.from_matrix(history), 0)[0]
+    assert np.allclose(binary, model.weights_[2] + model.weights_[5], atol=1e-6)
+
+
+def test_the_item_looked_at_speaks_too() -> None:
+    model = EASE(l2=5.0, power=1.0, context_weight=2.0).fit(clicks())
+    history = np.zeros((2, 12), dtype=np.float32)
+    history[0, 2] = 1.5
+    seen = replace(Histories.from_matrix(history), context_item=np.array([4, 6], dtype=np.int32))
+    scores = model.score(seen, 0)
+    assert np.allclose(scores[0], 1.5 * model.weights_[2] + 3.0 * model.weights_[4], atol=1e-6)
+    assert np.allclose(scores[1], 2.0 * model.weights_[6], atol=1e-6)
+    nowhere = replace(seen, context_item=np.array([-1, -1], dtype=np.int32))
+    assert not model.score(nowhere, 0)[1].any()
+
+
+def test_because_names_the_largest_share() -> None:
+    x = np.zeros((40, 4), dtype=np.float32)
+    x[:20, [0, 2]] = 1  # 0 goes with 2
+    x[20:, [1, 3]] = 1  # 1 goes with 3
+    model = EASE(l2=1.0).fit(x)
+    history = Histories.from_matrix(np.array([[1.0, 1.0, 0.0, 0.0]]))
+    wanted = np.array([2, 3], dtype=np.int32)
+    assert model.because(history, 0, wanted).tolist() == [0, 1]
+    nothing = Histories.from_matrix(np.zeros((1, 4)))
+    assert model.because(nothing, 0, wanted).tolist() == [-1, -1]
+
+
+def test_too_many_items_are_refused_with_a_remedy() -> None:
+    model = EASE(memory_mb=1.0)
+    with pytest.raises(ModelError, match=r"600 items.*1\b.*memory_mb.*item-knn"):
+        model.fit(clicks(5, 600))
+    assert model.estimate_mb((10, 20_000), 1000) > 1600
+
+
+def test_a_catalogue_without_items_or_shoppers() -> None:
+    assert EASE().fit(np.zeros((3, 0))).recommend(np.zeros((1, 0)))[0].tolist() == [[-1] * 10]
+    assert not EASE().fit(np.zeros((0, 3))).score(Histories.from_matrix(np.ones((1, 3))), 0).any()
+
+
+def test_settings_out_of_range() -> None:
+    with pytest.raises(SettingError, match="l2"):
+        EASE(l2=0.0)
+    with pytest.raises(InputError, match="l2"):
+        ease_weights(Gram.from_matrix(np.ones((3, 2))), -20.0)
