@@ -55,12 +55,20 @@ def test_a_row_becomes_an_event_on_disk(intake: Intake, identities: Identities, 
     assert intake.record([row])[0].status == "duplicate"
 
 
-def test_one_bad_row_never_stops_the_others_and_all_its_faults_are_told(intake: Intake, identities: Identities) -> None:
+def test_one_bad_row_never_stops_the_others_and_all_its_faults_are_told(
+    intake: Intake, identities: Identities
+) -> None:
     bad = {"event_type": "vew", "quantity": 0, "price": "-1", "user_id": "stranger", "colour": "red"}
     results = intake.record([ROW, bad, {**ROW, "item_id": "cup"}])
     assert [result.status for result in results] == ["accepted", "rejected", "accepted"]
     faults = " | ".join(results[1].why)
-    for part in ("perhaps 'view'", "no item_id", "quantity: not above 0", "price: negative", "unknown field 'colour'"):
+    for part in (
+        "perhaps 'view'",
+        "no item_id",
+        "quantity: not above 0",
+        "price: negative",
+        "unknown field 'colour'",
+    ):
         assert part in faults
     assert identities.keys(["u:stranger"], create=False) == [-1]  # a rejected row leaves no trace of its shopper
 
@@ -141,7 +149,7 @@ def test_a_time_without_a_zone_is_the_shops(journal: Journal, identities: Identi
     local = one(intake, {**ROW, "timestamp": "2024-09-01 08:00:00"})
     assert local.timestamp == one(intake, {**ROW, "timestamp": "2024-09-01T00:00:00Z"}).timestamp
     assert local.timestamp == one(intake, {**ROW, "timestamp": 1_725_148_800}).timestamp
-    assert local.timestamp == one(intake, {**ROW, "timestamp": datetime(2024, 9, 1, 8)}).timestamp  # noqa: DTZ001
+    assert local.timestamp == one(intake, {**ROW, "timestamp": datetime(2024, 9, 1, 8)}).timestamp
 
 
 def test_items(intake: Intake) -> None:
@@ -161,7 +169,9 @@ def test_items(intake: Intake) -> None:
 
 
 def test_users_and_identify(intake: Intake, identities: Identities, journal: Journal) -> None:
-    user = one(intake, {"type": "user", "user_id": "ann", "attributes": {"city": "Xi'an"}, "links": ["bob"], "age": 30})
+    user = one(
+        intake, {"type": "user", "user_id": "ann", "attributes": {"city": "Xi'an"}, "links": ["bob"], "age": 30}
+    )
     ann, bob, phone = identities.keys(["u:ann", "u:bob", "a:phone"])
     assert isinstance(user, UserChange)
     assert (user.user_key, user.links, user.attributes) == (ann, (bob,), {"city": "Xi'an", "age": 30})
@@ -193,15 +203,18 @@ def rows_to_columns(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 EDGES: list[dict[str, Any]] = [
-    {}, {"user_id": ""}, {"user_id": "", "anonymous_id": "x"}, {"item_id": ""}, {"event_type": "search", "item_id": ""},
+    {}, {"user_id": ""}, {"user_id": "", "anonymous_id": "x"}, {"item_id": ""}, {"event_type": "search"},
+    {"event_type": "search", "item_id": ""},
     {"event_type": "vew"}, {"timestamp": "2024-09-01"}, {"timestamp": "2024-09-01T08:00:00.25+02:00"},
     {"timestamp": 1_700_000_000}, {"timestamp": 1_700_000_000_000}, {"timestamp": "1700000000000001"},
     {"timestamp": "soon"}, {"timestamp": "2031-01-01"}, {"timestamp": "1969-01-01"}, {"quantity": "2.5"},
     {"quantity": 0}, {"quantity": "-1"}, {"quantity": "1e400"}, {"quantity": "two"}, {"quantity": "nan"},
     {"price": "1.005"}, {"price": "1.015"}, {"price": 0.125}, {"price": "-2"}, {"price": "1e30"}, {"price": ""},
     {"price": "3", "currency": "eur"}, {"price": "3", "currency": "XYZ"}, {"price": "7.77", "currency": "JPY"},
-    {"position": 32_767}, {"position": 32_768}, {"position": "1.5"}, {"position": -1}, {"value": "4.5"}, {"value": "x"},
-    {"text": "  茶 "}, {"text": "x" * 65_536}, {"text": "x" * 65_537}, {"properties": '{"a": 1}'}, {"properties": "[]"},
+    {"position": 32_767}, {"position": 32_768}, {"position": "1.5"}, {"position": -1}, {"value": "4.5"},
+    {"value": "x"},
+    {"text": "  茶 "}, {"text": "x" * 65_536}, {"text": "x" * 65_537}, {"properties": '{"a": 1}'},
+    {"properties": "[]"},
     {"order_id": 12}, {"user_id": 12},
 ]  # fmt: skip
 
@@ -217,7 +230,9 @@ def test_files_and_loose_rows_go_by_the_same_rules(
     results = intake.record(rows)
     loose = [replace_id(result.event, "") for result in results if result.event is not None]
     before = journal.last_offset
-    report = intake.ingest([rows_to_columns(tmp_path / "rows.jsonl", [{**r, "event_id": f"file-{n}"} for n, r in enumerate(rows)])])
+    report = intake.ingest(
+        [rows_to_columns(tmp_path / "rows.jsonl", [{**r, "event_id": f"file-{n}"} for n, r in enumerate(rows)])]
+    )
     assert report.bad_rows == sum(result.status == "rejected" for result in results)
     filed = {event.event_id: event for _, event in journal.read(before)}
     ordered = [replace_id(filed[f"file-{n}"], "") for n in range(len(rows)) if f"file-{n}" in filed]

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -76,7 +77,7 @@ def open_source(path: str | Path, stack: ExitStack) -> Source:
     """Open a file ("-" = standard input) by its first bytes; `stack` closes it."""
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        raw = _spool() if str(path) == "-" else Path(path).open("rb")  # noqa: SIM115 - the stack closes it
+        raw = _spool() if str(path) == "-" else Path(path).open("rb", buffering=0)  # noqa: SIM115 - the stack closes it
     except OSError as error:
         raise InputError(name, got=str(error.strerror), wanted="a file that can be read") from error
     stack.callback(raw.close)
@@ -90,6 +91,7 @@ def open_source(path: str | Path, stack: ExitStack) -> Source:
         return WorkbookSource(name, raw)
     stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if head[:2] == b"\x1f\x8b" else raw
     buffered: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 20)
+    stack.callback(buffered.close)
     meter = _Meter(raw, size)
     try:
         start = buffered.peek(1 << 16).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
@@ -102,7 +104,7 @@ def open_source(path: str | Path, stack: ExitStack) -> Source:
 
 def _spool() -> BinaryIO:
     """Standard input as a file that can be read from the start."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
     shutil.copyfileobj(sys.stdin.buffer, file)
     return cast(BinaryIO, file)
 
@@ -302,6 +304,11 @@ def column_of(values: list[Any]) -> pa.Array:
 
 
 def _text(value: Any) -> str | None:
+    """A value among others of another type; whole numbers as Excel keeps them lose their point."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return encoder.encode(value).decode()
