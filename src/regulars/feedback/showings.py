@@ -76,33 +76,38 @@ def seen_by(watched: Mask) -> str:
 def showings(outcomes: Sequence[Outcome]) -> Showings:
     """Lay out the items of all closed outcomes as columns."""
     kept = closed(outcomes)
-    watched = by_impressions(kept)
+    slates = [each.decision.items for each in kept]
+    n_items = np.array([len(slate) for slate in slates], dtype=np.int64)
+    names = [item.item_id for slate in slates for item in slate]
     items: IdMap[str] = IdMap()
-    columns: list[tuple[int, int, int, float, bool, bool]] = []
-    for idx, outcome in enumerate(kept):
-        clicked = frozenset(outcome.clicked)
-        seen = clicked.union(outcome.impressed) if watched[idx] else None
-        for item in outcome.decision.items:
-            name = item.item_id
-            columns.append(
-                (idx, items.add(name), item.position, item.propensity, name in clicked, seen is None or name in seen)
-            )
-    outcome_idx, item_idx, position, propensity, click, sight = zip(*columns, strict=True) if columns else ((),) * 6
-    rows = np.array(outcome_idx, dtype=np.int64)
+    item_idx = np.array([items.add(name) for name in names], dtype=np.int64)
+    rows = np.repeat(np.arange(len(kept)), n_items)
+    begins = np.cumsum(n_items) - n_items
+    clicked = _named(names, begins, n_items, [each.clicked for each in kept])
+    impressed = _named(names, begins, n_items, [each.impressed for each in kept])
     keys = np.array([each.decision.user_key for each in kept], dtype=np.int64)
     at = np.array([each.decision.timestamp for each in kept], dtype=np.int64)
     return Showings(
         outcomes=kept,
         items=items,
         outcome_idx=rows,
-        item_idx=np.array(item_idx, dtype=np.int64),
+        item_idx=item_idx,
         user_key=keys[rows],
         at=at[rows],
-        position=np.array(position, dtype=np.int64),
-        propensity=np.array(propensity, dtype=np.float64),
-        clicked=np.array(click, dtype=np.bool_),
-        seen=np.array(sight, dtype=np.bool_),
+        position=np.array([item.position for slate in slates for item in slate], dtype=np.int64),
+        propensity=np.array([item.propensity for slate in slates for item in slate], dtype=np.float64),
+        clicked=clicked,
+        seen=clicked | impressed | ~by_impressions(kept)[rows],
     )
+
+
+def _named(names: Sequence[str], begins: Counts, n_items: Counts, chosen: Sequence[tuple[str, ...]]) -> Mask:
+    """Which rows name one of the items `chosen` for their slate; most have none and are not walked."""
+    found = np.zeros(len(names), dtype=np.bool_)
+    for begin, n, wanted in zip(begins.tolist(), n_items.tolist(), chosen, strict=True):
+        if wanted:
+            found[begin : begin + n] = [name in wanted for name in names[begin : begin + n]]
+    return found
 
 
 def earlier_unclicked(shown: Showings, window: Duration) -> Counts:
