@@ -75,7 +75,8 @@ def knows_what_is_due(name: str, dataset_of: Shop) -> None:
     events = []
     for user in range(60):
         for item, gap in ((0, 40), (1, 10)):
-            ages = rng.uniform(0, gap) + np.cumsum(gap * rng.uniform(0.8, 1.2, size=200 // gap))
+            pauses = gap * rng.uniform(0.8, 1.2, size=200 // gap)
+            ages = rng.uniform(0, gap) + np.cumsum(pauses) - pauses[0]
             events += [(user, item, PURCHASE, AS_OF - int(age * DAY)) for age in ages]
     model = build(name, horizon_days=5.0).fit(dataset_of(events, (60, 3)))
     asked = [(0, item, PURCHASE, AS_OF - day * DAY) for item, gap in ((0, 40), (1, 10)) for day in (0, gap, 2 * gap)]

@@ -46,6 +46,12 @@ def check_range(where: str, value: float, low: float, high: float = float("inf")
         raise SettingError(where, got=repr(value), wanted=f"{kind} in [{low:g}, {high:g}]")
 
 
+def check_flag(where: str, value: bool) -> None:
+    """Refuse a constructor's switch that is neither true nor false."""
+    if not isinstance(value, bool):
+        raise SettingError(where, got=repr(value), wanted="True or False")
+
+
 def all_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,7 +18,7 @@ from regulars.core.arrays import Floats, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.jit import in_chunks
-from regulars.models.base import Can, Model, all_cores, check_range
+from regulars.models.base import Can, Model, all_cores, check_flag, check_range
 from regulars.models.normal import solve_rows
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class MF(Model):
     ) -> None:
         check_range("mf: factors", factors, 1, 4096, whole=True)
         check_range("mf: reg", reg, 0.0)
+        check_flag("mf: biases", biases)
         check_range("mf: epochs", epochs, 1, whole=True)
         check_range("mf: threads", threads, 0, whole=True)
         self.factors, self.reg, self.biases, self.epochs = factors, reg, biases, epochs
