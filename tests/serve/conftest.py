@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,11 +13,23 @@ import pytest
 from serve.parts import Doors, Parts, open_parts, serving
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Parts]:
-    """A filled shop with a first model version in place."""
-    parts = open_parts(tmp_path)
+@pytest.fixture(scope="session")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop's folder with a log and a first model version; tests work on copies."""
+    home = tmp_path_factory.mktemp("filled")
+    parts = open_parts(home)
     parts.publish("v1")
+    parts.service.start()
+    parts.service.stop()
+    parts.journal.close()
+    return home
+
+
+@pytest.fixture
+def shop(tmp_path: Path, filled_home: Path) -> Iterator[Parts]:
+    """A filled shop with a first model version in place."""
+    shutil.copytree(filled_home, tmp_path, dirs_exist_ok=True)
+    parts = open_parts(tmp_path, filled=False)
     parts.service.start()
     yield parts
     parts.journal.close()

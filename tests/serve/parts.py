@@ -97,8 +97,9 @@ def open_parts(home: Path, settings: Settings | None = None, *, filled: bool = T
     journal = Journal(home, clock=clock, settings=chosen.events)
     identities = Identities(journal)
     intake = Intake(journal, identities, chosen, clock)
+    live = Live.load(home / "live", chosen) if (home / "live").exists() else Live(chosen)
     service = Service(
-        settings=chosen, journal=journal, identities=identities, intake=intake, live=Live(chosen),
+        settings=chosen, journal=journal, identities=identities, intake=intake, live=live,
         bundle_source=Versions(home).load_current, clock=clock, home=home,
     )  # fmt: skip
     keys = make_keys(home)

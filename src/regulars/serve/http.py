@@ -14,11 +14,12 @@ import msgspec
 from litestar import MediaType, Request, Response, delete, get, post, put
 from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import Body, Parameter
+from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
 from regulars.core.errors import InputError
 from regulars.events.schema import Profile
@@ -41,6 +42,8 @@ from regulars.serve.wire import (
 )
 
 Asked = Request[Any, Any, Any]
+ItemId = Annotated[str, PathParameter(description="Your id of the item.")]
+UserId = Annotated[str, PathParameter(description="Your id of the shopper.")]
 NO_STORE = [ResponseHeader(name="Cache-Control", value="no-store")]
 SECURITY: list[dict[str, list[str]]] = [{"key": []}]
 
@@ -74,17 +77,19 @@ def answers(kind: Any, description: str, value: Any) -> dict[int, ResponseSpec]:
     return {200: ResponseSpec(kind, description=description, examples=shown(description, value))}
 
 
-Language = Annotated[str, Parameter(description="Language of the reasons: en or zh; empty = the shop's.")]
+Language = Annotated[str, QueryParameter(description="Language of the reasons: en or zh; empty = the shop's.")]
 
 
 def ask(
-    slot: Annotated[str, Parameter(description="Where the slate is shown.")] = "home",
-    limit: Annotated[int | None, Parameter(ge=1, le=200, description="How many items.")] = None,
-    exclude: Annotated[list[str] | None, Parameter(description="Item ids that must not be shown.")] = None,
-    item: Annotated[str, Parameter(description="The item looked at now.")] = "",
+    slot: Annotated[str, QueryParameter(description="Where the slate is shown.")] = "home",
+    limit: Annotated[int | None, QueryParameter(ge=1, le=200, description="How many items.")] = None,
+    exclude: Annotated[list[str] | None, QueryParameter(description="Item ids that must not be shown.")] = None,
+    item: Annotated[str, QueryParameter(description="The item looked at now.")] = "",
     language: Language = "",
-    category: Annotated[str, Parameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
-    price_max: Annotated[float | None, Parameter(ge=0, description="Only up to this price, in major units.")] = None,
+    category: Annotated[str, QueryParameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
+    price_max: Annotated[
+        float | None, QueryParameter(ge=0, description="Only up to this price, in major units.")
+    ] = None,
 ) -> Ask:
     """Read what a slate is wanted for from the query; POST takes all of it, filters included."""
     given = {"slot": slot, "limit": limit, "exclude": exclude or (), "item": item, "language": language,
@@ -115,14 +120,14 @@ def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = 
 )  # fmt: skip
 async def post_events(
     request: Asked,
-    service: Service,
+    service: NamedDependency[Service],
     data: Annotated[
         Event | list[Event],
         Body(examples=[Example(summary="One", value=examples.PURCHASE),
                        Example(summary="A list", value=[examples.VIEW, examples.CLICK])]),
     ],
     idempotency_key: Annotated[
-        str, Parameter(header="Idempotency-Key", description="Repeating a request with it changes nothing.")
+        str, HeaderParameter(name="Idempotency-Key", description="Repeating a request with it changes nothing.")
     ] = "",
 ) -> EventResults:  # fmt: skip
     """Record events."""
@@ -133,8 +138,10 @@ async def post_events(
 
 
 _SLATE = answers(Recommendation, "The slate", examples.RECOMMENDATION)
-_USER = Annotated[str, Parameter(description="Your id of the shopper; one never seen gets an answer too.")]
-_SESSION = Annotated[str, Parameter(min_length=1, max_length=256, description="A session of an unknown shopper.")]
+_USER = Annotated[str, PathParameter(description="Your id of the shopper; one never seen gets an answer too.")]
+_SESSION = Annotated[
+    str, QueryParameter(min_length=1, max_length=256, description="A session of an unknown shopper.")
+]
 _ASK = Annotated[Ask, Body(examples=shown("Beside a product", examples.ASK))]
 
 
@@ -142,7 +149,7 @@ _ASK = Annotated[Ask, Body(examples=shown("Beside a product", examples.ASK))]
     "/v1/recommend/{user_id:str}", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
     summary="A slate for a shopper", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 404, 503),
 )  # fmt: skip
-def get_recommend(service: Service, user_id: _USER, asked: Ask) -> Recommendation:
+def get_recommend(service: NamedDependency[Service], user_id: _USER, asked: NamedDependency[Ask]) -> Recommendation:
     """Make a slate."""
     return make_slate(service, ask=asked, user_id=user_id)
 
@@ -151,7 +158,9 @@ def get_recommend(service: Service, user_id: _USER, asked: Ask) -> Recommendatio
     "/v1/recommend", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
     summary="A slate for a session", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 503),
 )  # fmt: skip
-def get_recommend_session(service: Service, session: _SESSION, asked: Ask) -> Recommendation:
+def get_recommend_session(
+    service: NamedDependency[Service], session: _SESSION, asked: NamedDependency[Ask]
+) -> Recommendation:
     """Make a slate for a session."""
     return make_slate(service, ask=asked, session=session)
 
@@ -161,7 +170,7 @@ def get_recommend_session(service: Service, session: _SESSION, asked: Ask) -> Re
     security=SECURITY, summary="A slate for a shopper, asked for in a body", response_headers=NO_STORE,
     responses=_SLATE | documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
-def post_recommend(service: Service, user_id: _USER, data: _ASK) -> Recommendation:
+def post_recommend(service: NamedDependency[Service], user_id: _USER, data: _ASK) -> Recommendation:
     """Make a slate."""
     return make_slate(service, ask=data, user_id=user_id)
 
@@ -171,7 +180,7 @@ def post_recommend(service: Service, user_id: _USER, data: _ASK) -> Recommendati
     summary="A slate for a session, asked for in a body", response_headers=NO_STORE,
     responses=_SLATE | documented(400, 401, 403, 413, 503),
 )  # fmt: skip
-def post_recommend_session(service: Service, session: _SESSION, data: _ASK) -> Recommendation:
+def post_recommend_session(service: NamedDependency[Service], session: _SESSION, data: _ASK) -> Recommendation:
     """Make a slate for a session."""
     return make_slate(service, ask=data, session=session)
 
@@ -180,7 +189,7 @@ def post_recommend_session(service: Service, session: _SESSION, data: _ASK) -> R
     "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Items"], security=SECURITY,
     summary="An item as it is now", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_item(service: Service, item_id: str) -> ItemAnswer:
+def get_item(service: NamedDependency[Service], item_id: ItemId) -> ItemAnswer:
     """Return an item."""
     return service.show(service.item(item_id))
 
@@ -190,7 +199,9 @@ def get_item(service: Service, item_id: str) -> ItemAnswer:
     summary="From now on the item is as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
 async def put_item(
-    service: Service, item_id: str, data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))]
+    service: NamedDependency[Service],
+    item_id: ItemId,
+    data: Annotated[ItemBody, Body(examples=shown("A tea", examples.ITEM))],
 ) -> ItemAnswer:
     """Put an item."""
     return service.show(await asyncio.to_thread(service.put_item, item_id, data))
@@ -200,7 +211,7 @@ async def put_item(
     "/v1/items/{item_id:str}", guards=[admin_key], tags=["Items"], security=SECURITY,
     summary="Take an item out of the shop", responses=documented(401, 403, 404, 503),
 )  # fmt: skip
-async def delete_item(service: Service, item_id: str) -> None:
+async def delete_item(service: NamedDependency[Service], item_id: ItemId) -> None:
     """Delete an item."""
     await asyncio.to_thread(service.delete_item, item_id)
 
@@ -209,7 +220,7 @@ async def delete_item(service: Service, item_id: str) -> None:
     "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"], security=SECURITY,
     summary="A shopper's attributes", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_user(service: Service, user_id: str) -> UserAnswer:
+def get_user(service: NamedDependency[Service], user_id: UserId) -> UserAnswer:
     """Return a shopper."""
     return service.user(user_id)
 
@@ -219,7 +230,9 @@ def get_user(service: Service, user_id: str) -> UserAnswer:
     summary="From now on the shopper's attributes are as given", responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
 async def put_user(
-    service: Service, user_id: str, data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))]
+    service: NamedDependency[Service],
+    user_id: UserId,
+    data: Annotated[UserBody, Body(examples=shown("A reader", examples.USER))],
 ) -> UserAnswer:
     """Put a shopper."""
     return await asyncio.to_thread(service.put_user, user_id, data)
@@ -230,7 +243,7 @@ async def put_user(
     summary="Forget a shopper", responses=documented(401, 403, 404, 503),
     description="The mapping, the live profile and the attributes go at once; a tombstone keeps training away.",
 )  # fmt: skip
-async def delete_user(service: Service, user_id: str) -> None:
+async def delete_user(service: NamedDependency[Service], user_id: UserId) -> None:
     """Delete a shopper."""
     await asyncio.to_thread(service.delete_user, user_id)
 
@@ -239,7 +252,7 @@ async def delete_user(service: Service, user_id: str) -> None:
     "/v1/users/{user_id:str}/profile", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"],
     security=SECURITY, summary="Who a shopper is", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_profile(service: Service, user_id: str) -> Profile:
+def get_profile(service: NamedDependency[Service], user_id: UserId) -> Profile:
     """Return a profile."""
     found = service.profile(user_id)
     if found is None:
@@ -257,7 +270,7 @@ def health_live() -> Health:
     "/health/ready", sync_to_thread=False, tags=["Health"], summary="Whether the server can answer",
     responses={503: ResponseSpec(Health, description="Not yet", generate_examples=False)},
 )  # fmt: skip
-def health_ready(request: Asked, service: Service) -> Response[Health]:
+def health_ready(request: Asked, service: NamedDependency[Service]) -> Response[Health]:
     """Say whether the live state has been folded."""
     ready = bool(request.app.state.ready)
     body = Health(
@@ -270,7 +283,7 @@ def health_ready(request: Asked, service: Service) -> Response[Health]:
 
 @get("/metrics", guards=[admin_key], sync_to_thread=False, media_type=MediaType.TEXT, tags=["Health"],
      security=SECURITY, summary="Prometheus metrics of this worker", responses=documented(401, 403))  # fmt: skip
-def get_metrics(service: Service) -> Response[bytes]:
+def get_metrics(service: NamedDependency[Service]) -> Response[bytes]:
     """Return the metrics."""
     return Response(service.metrics.text(), media_type=metrics.MEDIA_TYPE)
 

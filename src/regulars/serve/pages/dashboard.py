@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
 
 from regulars.serve.http import NO_STORE
 from regulars.serve.pages.door import closed, logged_in, session_of
@@ -16,7 +17,7 @@ Asked = Request[Any, Any, Any]
 
 
 @get("/dashboard", sync_to_thread=False, include_in_schema=False)
-def dashboard(request: Asked, service: Service) -> Response[str]:
+def dashboard(request: Asked, service: NamedDependency[Service]) -> Response[str]:
     """Show the dashboard; its numbers are fetched by its script."""
     session = session_of(request)
     if session is None:

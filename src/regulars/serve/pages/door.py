@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from litestar import Request, Response, get, post
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Body
+from litestar.params import Body, FromQuery
 from litestar.response import Redirect
 
 from regulars.serve.pages.render import page
@@ -64,7 +65,7 @@ def closed() -> Response[str]:
 
 
 @get("/login", sync_to_thread=False, include_in_schema=False)
-def login(request: Asked, service: Service, token: str = "") -> Response[Any]:
+def login(request: Asked, service: NamedDependency[Service], token: FromQuery[str] = "") -> Response[Any]:
     """Open a session for a ticket that was not used yet."""
     now = request.app.state.clock.now()
     if not request.app.state.tickets.redeem(token, now):
@@ -81,7 +82,7 @@ def logout(request: Asked, data: Form) -> Redirect:
 
 
 @get("/", sync_to_thread=False, include_in_schema=False)
-def home(request: Asked, service: Service) -> Response[Any]:
+def home(request: Asked, service: NamedDependency[Service]) -> Response[Any]:
     """Show the way to the first page."""
     if session_of(request) is None:
         return closed()

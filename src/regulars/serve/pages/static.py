@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from regulars.serve.problems import NotFound
 
@@ -39,7 +40,7 @@ def _answer(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
 
 
 @get("/static/{name:str}", sync_to_thread=False, include_in_schema=False)
-def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """Return one of our files."""
     return _answer(request, name)
 

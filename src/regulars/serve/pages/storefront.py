@@ -12,8 +12,9 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.response import Redirect
 from msgspec import Meta, Struct
 
@@ -117,7 +118,7 @@ def _likes(profile: Profile) -> str:
 
 
 @get("/shop", sync_to_thread=False, include_in_schema=False)
-def shop(request: Asked, service: Service) -> Response[Any]:
+def shop(request: Asked, service: NamedDependency[Service]) -> Response[Any]:
     """Show the shop, or first the choice of a shopper."""
     session = session_of(request)
     if session is None:
@@ -132,7 +133,7 @@ def shop(request: Asked, service: Service) -> Response[Any]:
 
 
 @get("/shop/shoppers", sync_to_thread=False, include_in_schema=False)
-def shoppers(request: Asked, service: Service) -> Response[Any]:
+def shoppers(request: Asked, service: NamedDependency[Service]) -> Response[Any]:
     """Show some shoppers to choose from."""
     session = session_of(request)
     if session is None:
@@ -152,7 +153,9 @@ def choose(request: Asked, data: Form) -> Redirect:
 
 @get("/shop/data/slate", guards=[logged_in], sync_to_thread=False, include_in_schema=False,
      response_headers=NO_STORE)  # fmt: skip
-def slate(request: Asked, service: Service, slot: Slot = "home", item: str = "") -> SlateView:
+def slate(
+    request: Asked, service: NamedDependency[Service], slot: FromQuery[Slot] = "home", item: FromQuery[str] = ""
+) -> SlateView:
     """Make a slate for the shopper."""
     limit = 8 if slot == "home" else 4
     made = make_slate(service, user_id=_shopper(request), ask=Ask(slot=slot, item=item, limit=limit))
@@ -169,20 +172,25 @@ def categories(request: Asked) -> dict[str, int]:
 
 
 @get("/shop/data/shelf", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
-def shelf(request: Asked, service: Service, category: str = "", start: Annotated[int, Parameter(ge=0)] = 0) -> Shelf:
+def shelf(
+    request: Asked,
+    service: NamedDependency[Service],
+    category: FromQuery[str] = "",
+    start: Annotated[int, QueryParameter(ge=0)] = 0,
+) -> Shelf:
     """Some items of a category."""
     found = request.app.state.shelves.shelf(category, start, PAGE_SIZE + 1)
     return Shelf(items=tuple(map(service.show, found[:PAGE_SIZE])), more=len(found) > PAGE_SIZE)
 
 
 @get("/shop/data/items", guards=[logged_in], sync_to_thread=False, include_in_schema=False)
-def item(service: Service, item_id: str) -> ItemAnswer:
+def item(service: NamedDependency[Service], item_id: FromQuery[str]) -> ItemAnswer:
     """One item."""
     return service.show(service.item(item_id))
 
 
 @get("/shop/data/me", guards=[logged_in], sync_to_thread=False, include_in_schema=False, response_headers=NO_STORE)
-def me(request: Asked, service: Service, after: Annotated[int, Parameter(ge=0)] = 0) -> Me:
+def me(request: Asked, service: NamedDependency[Service], after: Annotated[int, QueryParameter(ge=0)] = 0) -> Me:
     """The shopper's profile, and their events after an offset."""
     key = service.key(f"u:{_shopper(request)}")
     recent = list(service.recent)
@@ -214,7 +222,7 @@ def _moment(service: Service, offset: int, event: Interaction | Decision) -> Mom
 
 
 @post("/shop/act", guards=[csrf_header], status_code=200, include_in_schema=False)
-async def act(request: Asked, service: Service, data: list[Step]) -> dict[str, int]:
+async def act(request: Asked, service: NamedDependency[Service], data: JSONBody[list[Step]]) -> dict[str, int]:
     """Record what the shopper did."""
     user_id = _shopper(request)
     session = session_of(request) or ""
