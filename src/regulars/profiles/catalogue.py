@@ -89,7 +89,7 @@ class Catalogue:
         self.categories: IdMap[str] = IdMap()
         self.brands: IdMap[str] = IdMap()
         self.version = 0
-        self._facts: list[Item | None] = []  # None: bare, or deleted
+        self._facts: list[Item | None] = []  # None: bare
         self._changed_at: list[Instant] = []
         self._deleted: set[int] = set()
         self._rows = np.zeros(0, dtype=ROW)
@@ -139,13 +139,11 @@ class Catalogue:
             return
         self._changed_at[idx] = change.timestamp
         row = self._row(change.item)
+        self._facts[idx] = change.item
+        self._deleted.discard(idx)
         if change.deleted:
-            self._facts[idx] = None
             self._deleted.add(idx)
             row = (*row[:-1], False)
-        else:
-            self._facts[idx] = change.item
-            self._deleted.discard(idx)
         self._rows[idx] = row
         self.version += 1
         for view in self._views.values():
@@ -154,9 +152,11 @@ class Catalogue:
     def get(self, item_id: str) -> Item | None:
         """An item's features; None when it is unknown or deleted. A bare item has only its id."""
         idx = self.items.get(item_id)
-        if idx < 0 or idx in self._deleted:
-            return None
-        return self._facts[idx] or Item(item_id=item_id)
+        return None if idx < 0 or idx in self._deleted else self.last_known(idx)
+
+    def last_known(self, idx: int) -> Item:
+        """The features of an item by live index, also of one that was deleted: what was bought stays a sign."""
+        return self._facts[idx] or Item(item_id=self.items[idx])
 
     def columns(self, items: IdMap[str]) -> CatalogueColumns:
         """Features in the order of `items`; what the catalogue does not know is bare.

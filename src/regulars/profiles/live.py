@@ -8,6 +8,7 @@ columns, which are patched in place.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -208,8 +209,8 @@ class Live:
             return
         if not event.item_id:
             return  # a search is no sign of liking one item
-        pieces = abs(event.quantity) if kind == REFUND else event.quantity
-        value = abs(round(event.price * event.quantity)) if event.price is not None else 0
+        pieces = abs(event.quantity)
+        value = math.floor(event.price * pieces + 0.5) if event.price is not None else 0
         self._log.add(
             self._shopper(event.user_key),
             (

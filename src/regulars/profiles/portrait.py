@@ -95,9 +95,8 @@ def _interests(shopper: Shopper, shop: Shop) -> dict[str, float]:
     total = float(weights.sum())
     sums: dict[str, float] = defaultdict(float)
     for idx, weight in zip(items.tolist(), weights.tolist(), strict=True):
-        item = shop.catalogue.get(shop.catalogue.items[idx])
-        if item is not None and weight > 0:
-            for name in features(item, shop.price_cuts):
+        if weight > 0:
+            for name in features(shop.catalogue.last_known(idx), shop.price_cuts):
                 sums[name] += weight / total
     ranked = sorted(sums.items(), key=lambda entry: (-entry[1], entry[0]))
     return dict(ranked[:INTERESTS])
