@@ -39,6 +39,8 @@ def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1) -> Matr
     in_chunks(work, n_items, threads=threads or all_cores(), chunk=256)
     kept = scores > 0
     indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1))))
+    if indptr[-1] <= np.iinfo(np.int32).max:  # else scipy widens the ids too, and every score would copy them back
+        indptr = indptr.astype(np.int32)
     found: Matrix = sp.csr_array((scores[kept], ids[kept], indptr), shape=(n_items, n_items))
     return found
 
