@@ -101,9 +101,8 @@ class FakeSnapshot:
     files: tuple[str, ...]
     tail: pa.Table
     offset: int = 0
-
-    def records(self, kind: str) -> list[tuple[int, Event]]:
-        return []
+    record_files: tuple[str, ...] = ()
+    tail_records: tuple[tuple[int, Event], ...] = ()
 
     def canonical(self) -> dict[int, int]:
         return {}

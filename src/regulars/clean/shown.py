@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from regulars.clean.records import Showing
 from regulars.core.arrays import Mask
 from regulars.core.data import IdMap, Shown
-from regulars.events.schema import Decision
 
 _NONE = np.zeros(0, dtype=np.int32)
 NOBODY = Shown(_NONE, _NONE, _NONE.astype(np.int64), _NONE.astype(np.int16), _NONE.astype(np.bool_))
 
 
-def shown_items(decisions: Sequence[Decision], users: Sequence[int], items: IdMap[str], named: pa.Table) -> Shown:
+def shown_items(decisions: Sequence[Showing], users: Sequence[int], items: IdMap[str], named: pa.Table) -> Shown:
     """One row an item that was seen, sorted by (user_idx, at, position).
 
     `users[i]` is the row of the shopper of `decisions[i]`; `named` holds `recommendation_id, item_id, event_type`
