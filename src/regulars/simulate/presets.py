@@ -113,10 +113,10 @@ PRESETS: dict[str, Preset] = {
     each.name: each
     for each in (
         DEFAULT,
-        replace(DEFAULT, name="durables", consumables=0.15, browse=1.8, browse_buy_at=2.6, browse_cart_at=1.8,
-                owned_days=150.0, buy_at=4.2),
+        replace(DEFAULT, name="durables", consumables=0.15, browse=1.8, browse_buy_at=2.1, browse_cart_at=1.4,
+                owned_days=150.0, buy_at=4.6),
         replace(DEFAULT, name="grocery", uses=0.65, habit=1.6, need=3.0, browse=0.6, use_up_shape=25.0, leaf=0.45),
-        replace(DEFAULT, name="sparse", items=2000, gap=6.5, browse=0.8, gap_noise=0.7, late_items=0.35),
+        replace(DEFAULT, name="sparse", items=2000, gap=6.5, browse=1.1, gap_noise=0.7, late_items=0.35),
         replace(DEFAULT, name="fickle", drift=1.0, drift_days=12.0, leaf=0.4, habit=0.3, gap_spread=0.5,
                 use_up_shape=4.0),
         replace(DEFAULT, name="null-effect", effect=False),
