@@ -99,8 +99,8 @@ class Catalogue:
         return len(self.items)
 
     @classmethod
-    def from_items(cls, items: Items, as_of: Instant) -> Catalogue:
-        """The catalogue of a Dataset; live indices are the Dataset's."""
+    def from_items(cls, items: Items) -> Catalogue:
+        """The catalogue of a Dataset; live indices are the Dataset's, and any change that is applied wins."""
         catalogue = cls()
         catalogue.items = IdMap(items.ids.ids)
         catalogue._grow(len(items))
@@ -114,7 +114,7 @@ class Catalogue:
             )  # fmt: skip
             known = item != Item(item_id=item_id)
             catalogue._facts.append(item if known else None)
-            catalogue._changed_at.append(as_of if known else NEVER)
+            catalogue._changed_at.append(NEVER)
             catalogue._rows[idx] = catalogue._row(item) if known else BARE
         catalogue.version = 1
         return catalogue

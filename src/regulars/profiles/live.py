@@ -71,7 +71,7 @@ class Live:
         """
         live, window = cls(settings), settings.rank.fatigue_window
         live.offset = offset
-        live.catalogue = Catalogue.from_items(dataset.items, dataset.as_of)
+        live.catalogue = Catalogue.from_items(dataset.items)
         live.price_cuts = live.catalogue.price_cuts()
         live._people = People.from_users(dataset.users, dataset.as_of)
         live._log = EventLog.from_dataset(dataset, settings.clean, live._clock)
