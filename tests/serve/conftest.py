@@ -59,7 +59,7 @@ def open_doors() -> Iterator[Callable[[Parts], Doors]]:
                     {},
                 )
             ]
-            return Doors(parts, url, *clients)
+            return Doors(parts, url, *clients, stack=stack)
 
         yield run
 

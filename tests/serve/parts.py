@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,11 @@ class Doors:
     admin: httpx.Client
     browser: httpx.Client
     nobody: httpx.Client
+    stack: ExitStack
 
     def login(self) -> httpx.Client:
         """A client with a session, as a person's browser has one."""
-        client = httpx.Client(base_url=self.url, follow_redirects=True)
+        client = self.stack.enter_context(httpx.Client(base_url=self.url, follow_redirects=True))
         token = Tickets(self.parts.home).issue(SystemClock().now())
         assert client.get(f"/login?token={token}").status_code == 200
         return client

@@ -61,6 +61,7 @@ def create_app(service: Service, secret: bytes) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
+        logging.getLogger("uvicorn.access").disabled = True  # its lines hold paths and queries: user ids, tickets
         await asyncio.to_thread(service.start)
         gc.collect()
         gc.freeze()  # what was loaded stays: collections look at the garbage of requests only
