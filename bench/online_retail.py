@@ -115,6 +115,9 @@ def score(app: App, lines: pa.Table, cut: int, models: Sequence[str] | None) -> 
     codes = {c for items in bought.values() for c in items}
     relevant = {c: [i for i in items if i in codes] for c, items in wanted.items() if c in bought}
     rows = []
+    bundle = app.bundle()
+    if bundle is None:
+        raise RuntimeError("training published no version")
     names = [*app.settings.train.models, "slate"]
     for name in names:
         if models and name not in models:
@@ -123,7 +126,7 @@ def score(app: App, lines: pa.Table, cut: int, models: Sequence[str] | None) -> 
             hits = {c: [i for i in items if subset == "all" or i not in bought[c]] for c, items in relevant.items()}
             hits = {c: items for c, items in hits.items() if items}
             exclude = {c: tuple(bought[c]) if subset == "new" else () for c in hits}
-            ranked = pipeline.rank_for(app, name, [str(c) for c in hits], [exclude[c] for c in hits], K)
+            ranked = pipeline.rank_for(app, bundle, name, [str(c) for c in hits], [exclude[c] for c in hits], K)
             rows.append({"model": name, "subset": subset, **_metrics(ranked, list(hits.values()))})
     return rows
 

@@ -85,9 +85,10 @@ class ProductPolicy:
         self._take(events)
 
     def _take(self, events: Sequence[Event]) -> None:
-        """Journal events and fold them."""
-        self.app.journal.append(events)
-        self.app.follow(self.live)
+        """Journal events and fold them; nobody else writes here, so nothing need be read back."""
+        for receipt, event in zip(self.app.journal.append(events), events, strict=True):
+            if receipt.offset is not None:
+                self.live.apply(receipt.offset, event)
 
     @property
     def live(self) -> Live:
@@ -129,6 +130,7 @@ class ProductPolicy:
         """After a day: learn, once a week."""
         if played % RETRAIN or (self.name == "slate-frozen" and played > FROZEN_AFTER):
             return
+        self.app.journal.compact()
         if self.name in PLAIN:
             full, report = self.app.dataset()
             self.use(plain_bundle(PLAIN[self.name], full, self.settings))
@@ -136,8 +138,6 @@ class ProductPolicy:
         else:
             pipeline.train_once(self.app)
             self.use(self.app.bundle())
-        if self.app.journal.last_offset:
-            self.app.journal.compact()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -220,17 +220,18 @@ def play(game: Game) -> dict[str, Any]:
     """Play one game in a scratch folder; return its figures and how long it took."""
     start = time.perf_counter()
     world = World(preset_of(game.preset, shoppers=game.shoppers, items=game.items), game.seed)
-    shop, ledger = Shop(world), Ledger(game.shoppers, game.items)
+    shop = Shop(world)
     if game.policy == "oracle":
         for _ in shop.history(WARM_UP):
             pass
-        policy = Oracle(shop)
+        policy, ledger = Oracle(shop), Ledger(game.shoppers, game.items)
         for _ in range(game.days):
             ledger.add(shop.step(policy, _nobody))
         return _played(game, ledger, start, "")
     with tempfile.TemporaryDirectory() as scratch:
         product = ProductPolicy(Path(scratch), world, game.policy, game.seed)
         _open_doors(shop, product)
+        ledger = Ledger(game.shoppers, game.items)
         for day in range(game.days):
             ledger.add(product.step(shop, product))
             product.night(day + 1)

@@ -56,10 +56,11 @@ class Blend:
         logits[candidates.item_idx < 0] = -np.inf
         return np.asarray(logits, dtype=np.float32)
 
-    def leading(self, says: Floats, bought: bool) -> int:
-        """The source that adds most to one candidate's score."""
-        parts = (says * self.weights[int(bought)]).reshape(-1, 2).sum(axis=1)
-        return int(np.argmax(parts))
+    def leading(self, says: Floats, bought: Mask) -> NDArray[np.intp]:
+        """The source that adds most to each candidate's score, for `says (..., 2S)` and `bought (...)`."""
+        parts = says * self.weights[bought.astype(np.intp)]
+        by_source = parts.reshape(*parts.shape[:-1], len(self.sources), 2).sum(axis=-1)
+        return np.asarray(by_source.argmax(axis=-1))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the whole of it."""

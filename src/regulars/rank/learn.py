@@ -14,7 +14,7 @@ from regulars.rank.candidates import Candidates
 from regulars.rank.request import Filters, Request
 from regulars.rank.slates import State, candidates_of
 
-MAX_LISTS = 2000  # more shoppers change the weights less than the days do
+MAX_LISTS = 1000  # more shoppers change the weights less than the days do
 BATCH = 256
 EVERYTHING = Filters(kind="", in_stock=False)  # what was wanted need not be in stock now
 

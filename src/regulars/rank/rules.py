@@ -70,6 +70,8 @@ def padded(rows: Sequence[Sequence[int]]) -> Indices:
 
 def pinned(requests: Sequence[Request], candidates: Candidates, items: IdMap[str], rank: RankSettings) -> Indices:
     """Columns of the candidate lists that come first, in the order asked for; what is not a candidate is left out."""
+    if not rank.pins and not any(request.pins for request in requests):
+        return np.zeros((len(requests), 0), dtype=np.int32)
     rows = []
     for row, request in enumerate(requests):
         place_of = {int(idx): place for place, idx in enumerate(candidates.item_idx[row, : candidates.n[row]])}

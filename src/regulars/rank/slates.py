@@ -102,14 +102,16 @@ def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> 
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """One batch on its way from candidates to slates; arrays have a row a request."""
+class _Shown:
+    """What a batch shows, as plain lists by row and position: a slate's items are put together from these."""
 
-    histories: Histories
-    candidates: Candidates
-    scores: Floats
-    pins: Indices
-    drawn: Drawn
+    item_idx: list[list[int]]
+    score: list[list[float]]
+    propensity: list[list[float]]
+    source: list[list[str]]
+    scores: list[list[dict[str, float]]]
+    n_candidates: list[int]
+    limits: list[int]
 
 
 def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> list[Slate]:
@@ -125,8 +127,35 @@ def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> l
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    batch = _Drawn(histories, candidates, scores, pins, drawn)
-    return [_slate(row, request, state, explainer, batch) for row, request in enumerate(requests)]
+    made = _shown(bundle, candidates, scores, drawn, pins)
+    return [_slate(row, request, state, explainer, histories, made) for row, request in enumerate(requests)]
+
+
+def _shown(bundle: Bundle, candidates: Candidates, scores: Floats, drawn: Drawn, pins: Indices) -> _Shown:
+    """Look up everything about the drawn columns at once."""
+    rows, place = np.arange(len(candidates))[:, None], np.maximum(drawn.place, 0)
+    says = candidates.says[rows, place]
+    lead = bundle.blend.leading(says, candidates.bought[rows, place] > 0)
+    names = np.array([*bundle.models, "explore", "pin"], dtype=object)
+    source = np.where(drawn.explored, len(names) - 2, lead)
+    if pins.shape[1]:
+        source[(drawn.place[:, :, None] == pins[:, None, :]).any(axis=2)] = len(names) - 1
+    return _Shown(
+        item_idx=candidates.item_idx[rows, place].tolist(), score=scores[rows, place].astype(np.float64).tolist(),
+        propensity=drawn.propensity.tolist(), source=names[source].tolist(), scores=_scores(bundle, says),
+        n_candidates=candidates.n.tolist(), limits=(drawn.place >= 0).sum(axis=1).tolist(),
+    )  # fmt: skip
+
+
+def _scores(bundle: Bundle, says: Floats) -> list[list[dict[str, float]]]:
+    """Each model's own say about the shown items: where its score lies between its last and best candidate."""
+    place, known = says[:, :, 0::2].astype(np.float64).round(4).tolist(), (says[:, :, 1::2] > 0).tolist()
+    names = list(bundle.models)
+    return [
+        [{name: say for name, say, is_known in zip(names, *item, strict=True) if is_known}
+         for item in zip(*row, strict=True)]
+        for row in zip(place, known, strict=True)
+    ]  # fmt: skip
 
 
 def _chances(requests: Sequence[Request], longest: int, state: State) -> NDArray[np.float64]:
@@ -135,51 +164,34 @@ def _chances(requests: Sequence[Request], longest: int, state: State) -> NDArray
     return uniforms(0, np.array(keys, dtype=np.int64)[:, None], np.arange(longest)[None, :])
 
 
-def _slate(row: int, request: Request, state: State, explainer: Explainer, batch: _Drawn) -> Slate:
-    places = batch.drawn.place[row][batch.drawn.place[row] >= 0]
-    if len(places) == 0:
+def _slate(
+    row: int, request: Request, state: State, explainer: Explainer, histories: Histories, made: _Shown
+) -> Slate:
+    n = made.limits[row]
+    if n == 0:
         return _empty(request, state, "no item is left: nothing known is in stock and passes the filters")
-    bundle = explainer.bundle
-    sources = _sources(row, places, bundle, batch)
-    item_idx = batch.candidates.item_idx[row, places]
-    reasons = [NO_REASON] * len(places)
+    bundle, ids = explainer.bundle, explainer.bundle.items.ids
+    reasons = [NO_REASON] * n
     if state.explain:
         language = request.language if request.language in TEXTS else state.settings.shop.language
-        shopper = Shopper(batch.histories.rows(row, row + 1), request.item, language)
-        reasons = explainer.reasons(shopper, item_idx, sources)
+        shopper = Shopper(histories.rows(row, row + 1), request.item, language)
+        item_idx = np.array(made.item_idx[row][:n], dtype=np.int32)
+        reasons = explainer.reasons(shopper, item_idx, made.source[row][:n])
+    columns = (made.item_idx[row], made.score[row], made.propensity[row], made.source[row], made.scores[row])
     items = tuple(
         SlateItem(
-            item_id=bundle.items[idx], score=float(batch.scores[row, place]), position=position,
-            propensity=float(batch.drawn.propensity[row, position]), source=source, reason=reason,
-            scores=_scores(bundle, batch.candidates.says[row, place]),
+            item_id=ids[idx], score=score, position=position, propensity=propensity, source=source,
+            reason=reasons[position], scores=scores,
         )
-        for position, (idx, place, source, reason) in enumerate(zip(item_idx, places, sources, reasons, strict=True))
+        for position, (idx, score, propensity, source, scores) in enumerate(
+            zip(*(column[:n] for column in columns), strict=True)
+        )
     )  # fmt: skip
     return Slate(
         recommendation_id=request.recommendation_id, user_key=request.user_key, slot=request.slot,
         policy=state.policy, model_version=bundle.version, settings_hash=bundle.settings_hash,
-        timestamp=state.now, items=items, n_candidates=int(batch.candidates.n[row]),
+        timestamp=state.now, items=items, n_candidates=made.n_candidates[row],
     )  # fmt: skip
-
-
-def _sources(row: int, places: Indices, bundle: Bundle, batch: _Drawn) -> list[str]:
-    """Who brought each shown item: a pin, the exploring draw, or the model that adds most to its score."""
-    names, first = list(bundle.models), set(batch.pins[row].tolist()) - {-1}
-    candidates, sources = batch.candidates, []
-    for position, place in enumerate(places.tolist()):
-        if place in first:
-            sources.append("pin")
-        elif batch.drawn.explored[row, position]:
-            sources.append("explore")
-        else:
-            bought = candidates.bought[row, place] > 0
-            sources.append(names[bundle.blend.leading(candidates.says[row, place], bought)])
-    return sources
-
-
-def _scores(bundle: Bundle, says: Floats) -> dict[str, float]:
-    """Each model's own say about an item: where its score lies between its last and best candidate."""
-    return {name: round(float(says[2 * s]), 4) for s, name in enumerate(bundle.models) if says[2 * s + 1] > 0}
 
 
 def _empty(request: Request, state: State, why: str) -> Slate:
