@@ -346,7 +346,13 @@ Intake(journal, Identities(journal), settings, clock).ingest(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("fail_point", ["bulk-before-commit", "lake-half-written", "lake-file-written"])
+@pytest.mark.parametrize(
+    "fail_point",
+    [
+        "bulk-before-commit",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lake-half-written", "lake-file-written")),
+    ],
+)
 def test_an_import_that_was_killed_is_completed_by_repeating_it(tmp_path: Path, fail_point: str) -> None:
     first, second = tmp_path / "first.csv", write_csv(tmp_path)
     first.write_text(HEADER + "view,ann,tea,2024-09-03,,\n")
@@ -362,7 +368,16 @@ def test_an_import_that_was_killed_is_completed_by_repeating_it(tmp_path: Path, 
     journal.close()
 
 
-RETAIL = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
+RETAIL: list[object] = [
+    "Invoice",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "Price",
+    "Customer ID",
+    "Country",
+]
 LINES: list[list[object]] = [
     ["489434", "85048", "GLASS BALL", 12, "2009-12-01 07:45:00", 6.95, 13085, "United Kingdom"],
     ["489434", "85048", "GLASS BALL", 12, "2009-12-01 07:45:00", 6.95, 13085, "United Kingdom"],  # equal: kept

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from regulars.core.clock import DAY, ManualClock
 from regulars.core.settings import Settings
 from regulars.events.identity import Identities
 from regulars.events.intake import Intake
 from regulars.events.journal import Journal
+from regulars.events.rows import INTERACTION
 from regulars.events.schema import Event, Identify, Interaction, ItemChange, UserChange
 
 NOW = 20_000 * DAY  # as in conftest
@@ -190,11 +194,38 @@ def test_keys_are_random_and_can_be_forgotten(identities: Identities, open_journ
     assert Identities(open_journal()).keys(names) == keys[:-1]  # another process sees the same
     bits = np.unpackbits(np.array(keys[:-1], dtype=np.uint64).view(np.uint8)).mean() * 64 / 63
     assert abs(bits - 0.5) < 6 * 0.5 / np.sqrt(63 * 2000)  # six standard errors: a failure rate below 1e-8
+    listed = identities.users(limit=10)
+    assert [key for _, key in listed] == sorted(keys[:-1])[:10]
+    assert [identities.external(key) for _, key in listed] == [f"u:{name}" for name, _ in listed]
     assert identities.forget(keys[0]) == 1
     assert identities.external(keys[0]) is None
     assert identities.keys(["u:0"]) != keys[:1]
     with pytest.raises(Exception, match="'u:', 'a:' or 's:'"):
         identities.keys(["ann"])
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.datetimes(),
+              st.sampled_from(["view", "search", "2024-01-01", "1.5", "{}", "\ud800", "a\0b"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=5,
+)  # fmt: skip
+NAMES = st.one_of(
+    st.sampled_from([*INTERACTION, "attributes", "links", "tags", "title", "category"]), st.text(max_size=4)
+)
+
+
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    row=st.dictionaries(NAMES, ANYTHING, max_size=8),
+    kind=st.sampled_from(["interaction", "item", "user", "identify"]),
+    base=st.booleans(),
+)
+def test_no_row_whatever_stops_its_neighbours(intake: Intake, row: dict[str, Any], kind: str, base: bool) -> None:
+    odd = {**(ROW if base else {}), "type": kind, **row}
+    first, middle, last = intake.record([ROW, odd, ROW])
+    assert (first.status, last.status) == ("accepted", "accepted")
+    assert (middle.event is None) == (middle.status == "rejected") == bool(middle.why)
 
 
 def rows_to_columns(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -215,7 +246,7 @@ EDGES: list[dict[str, Any]] = [
     {"value": "x"},
     {"text": "  茶 "}, {"text": "x" * 65_536}, {"text": "x" * 65_537}, {"properties": '{"a": 1}'},
     {"properties": "[]"},
-    {"order_id": 12}, {"user_id": 12},
+    {"order_id": 12}, {"user_id": 12}, {"user_id": "a\0b"},
 ]  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class Columns:
             column = self._decode(name, column)
         texts = pc.utf8_trim_whitespace(pc.fill_null(_as_text(column), ""))
         most = self.rules.settings.events.max_field_bytes
+        self.fault(f"{name}: holds a NUL character", pc.match_substring(texts, "\x00"))
         self.fault(f"{name}: longer than {most} bytes", pc.greater(pc.binary_length(texts), most))
         return texts
 

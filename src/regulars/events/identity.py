@@ -67,8 +67,8 @@ def _known(connection: sqlite3.Connection, externals: list[str]) -> dict[str, in
 
 def _create(connection: sqlite3.Connection, externals: list[str]) -> dict[str, int]:
     for external in externals:
-        if external[:2] not in ("u:", "a:", "s:") or len(external) == 2:
-            raise InputError("external", got=repr(external[:40]), wanted="'u:', 'a:' or 's:' and an id")
+        if external[:2] not in ("u:", "a:", "s:") or len(external) == 2 or "\0" in external:
+            raise InputError("external", got=repr(external[:40]), wanted="'u:', 'a:' or 's:' and an id without NUL")
     rows = [(external, secrets.randbits(63)) for external in sorted(externals)]
     connection.executemany("INSERT OR IGNORE INTO identities VALUES (?, ?)", rows)
     return _known(connection, externals)  # another process may have been first

@@ -106,11 +106,21 @@ class Fields:
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             self.fault(name, "not a text")
             return ""
-        text = str(value).strip()
-        if len(text.encode(errors="surrogatepass")) > self.rules.settings.events.max_field_bytes:
-            self.faults.append(f"{name}: longer than {self.rules.settings.events.max_field_bytes} bytes")
-            return ""
-        return text
+        return str(value).strip() if self._storable(name, value) else ""
+
+    def _storable(self, name: str, value: Any) -> bool:
+        """Whether a value can be written as JSON text, without NUL, and is short enough; else a fault."""
+        most = self.rules.settings.events.max_field_bytes
+        try:
+            written = encoder.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            self.faults.append(f"{name}: cannot be written as JSON in UTF-8")
+            return False
+        if b"\\u0000" in written:
+            self.faults.append(f"{name}: holds a NUL character")
+        if len(written) > most + 2:  # the quotation marks
+            self.faults.append(f"{name}: longer than {most} bytes")
+        return b"\\u0000" not in written and len(written) <= most + 2
 
     def decimal(self, name: str, wanted: str) -> Decimal | None:
         """A finite number; None when absent."""
@@ -201,6 +211,8 @@ class Fields:
         if not all(isinstance(part, str) for part in parts):
             self.fault(name, "not a list of texts")
             return ()
+        if not self._storable(name, parts):
+            return ()
         return tuple(part.strip() for part in parts if part.strip())
 
     def table(self, name: str) -> dict[str, Any]:
@@ -210,15 +222,12 @@ class Fields:
             return {}
         try:
             table = msgspec.json.decode(value) if isinstance(value, (str, bytes)) else value
-            size = len(encoder.encode(table))
-        except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeEncodeError):
-            table, size = None, 0
+        except (msgspec.MsgspecError, UnicodeError):
+            table = None
         if not isinstance(table, Mapping) or not all(isinstance(key, str) for key in table):
-            self.fault(name, "not an object")
+            self.faults.append(f"{name}: not an object")
             return {}
-        if size > self.rules.settings.events.max_field_bytes:
-            self.faults.append(f"{name}: longer than {self.rules.settings.events.max_field_bytes} bytes")
-        return dict(table)
+        return dict(table) if self._storable(name, dict(table)) else {}
 
     def who(self) -> str:
         """The external of the shopper: the strongest id that the row has."""
@@ -230,7 +239,9 @@ class Fields:
 
     def extras(self, known: Sequence[str]) -> dict[str, Any]:
         """Fields beyond the known ones."""
-        return {str(name): value for name, value in self.row.items() if name not in known and value not in (None, "")}
+        extras = {str(name): value for name, value in self.row.items()
+                  if name not in known and value is not None and value != ""}  # fmt: skip
+        return {name: value for name, value in extras.items() if self._storable(ascii(name), {name: value})}
 
 
 def draft(row: Any, rules: Rules, event_id: str) -> Draft | list[str]:
