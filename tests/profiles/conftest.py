@@ -100,7 +100,7 @@ def batch(rows: Numbered, settings: Settings = SETTINGS) -> Live:
 
 def live(rows: Numbered, settings: Settings = SETTINGS, start: Live | None = None) -> Live:
     """The live fold of these journal rows."""
-    state = start or Live(settings)
+    state = Live(settings) if start is None else start
     for offset, event in rows:
         state.apply(offset, event)
     return state

@@ -106,9 +106,13 @@ def test_two_keys_joined_are_one_stream(shop: Any) -> None:
     one = shop.live(shop.numbered([*as_one, shop.slate(1, ["d"], 0)]))
     assert shop.differences(joined, one, [1], shop.T0 + NOW) == []
     assert joined.profile(2, shop.T0 + NOW) == joined.profile(1, shop.T0 + NOW)
-    assert len(joined) == 1
+    assert joined.n_shoppers == 1
     profile = joined.profile(1, shop.T0 + NOW)
-    assert (profile.n_events, profile.n_sessions, profile.n_orders) == (6, 3, 2)
+    assert (profile.n_events, profile.n_sessions, profile.n_orders) == (
+        6,
+        2,
+        2,
+    )  # a pause of 30 minutes goes on with the session
     assert profile.monetary == 100 + 100 - 100 + 90
 
 
@@ -161,7 +165,7 @@ def test_a_snapshot_replaces_the_last_one(shop: Any, tmp_path: Path) -> None:
     shop.live(shop.numbered([shop.act(2, "view", "a", 0)], after=1), start=state)
     state.save(tmp_path / "live")
     assert [path.name for path in tmp_path.iterdir()] == ["live"]
-    assert len(type(state).load(tmp_path / "live", shop.SETTINGS)) == 2
+    assert type(state).load(tmp_path / "live", shop.SETTINGS).n_shoppers == 2
 
 
 def test_a_place_that_cannot_be_written_is_an_error(shop: Any, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ comes      mostly in the afternoon (100%), most on Thursday (50%)
 orders     2, one every 20 days, the last 1 day ago
 spent      EUR 23.50
 style      mixes new and known things (67% of purchases were first ones of the item)
-interests  tea 95%, tea > green 95%
-brands     x 95%
+interests  tea 60%, tea > green 60%
+brands     x 60%
 buys       Green tea: 2 times, every 20 days, due again 2024-11-13
            b: 1 time
 city       Xi'an

@@ -192,7 +192,8 @@ class Live:
         with self._lock:
             return int(self._people.index([user_key])[0]) >= 0
 
-    def __len__(self) -> int:
+    @property
+    def n_shoppers(self) -> int:
         """Number of shoppers."""
         return len(self._people)
 
@@ -248,9 +249,10 @@ class Live:
         until, shopper = self._people.gone_until(user_key), int(self._people.index([user_key])[0])
         if until is None or shopper < 0:
             return
-        self._people.forget(shopper, until)
-        self._shown.forget(shopper, until)
-        if not self._log.forget(shopper, until):
+        told = self._people.forget(shopper, until)
+        shown = self._shown.forget(shopper, until)
+        did = self._log.forget(shopper, until)
+        if not (told or shown or did):
             self._people.remove(user_key)
 
     def _shopper(self, user_key: int) -> int:

@@ -107,10 +107,11 @@ class People:
         key = self.root(event.user_key)
         self._gone[key] = max(event.timestamp, self._gone.get(key, NEVER))
 
-    def forget(self, shopper: int, until: Instant) -> None:
-        """Drop attributes and links that were given up to then."""
+    def forget(self, shopper: int, until: Instant) -> bool:
+        """Drop attributes and links that were given up to then; whether later ones are left."""
         if self._facts.get(shopper, UNTOLD).changed_at <= until:
             self._facts.pop(shopper, None)
+        return shopper in self._facts
 
     def remove(self, key: int) -> None:
         """Let a key stand for nobody."""

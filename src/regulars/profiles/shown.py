@@ -120,11 +120,12 @@ class ShownLog:
         owners[owners == other] = shopper
         self._link()
 
-    def forget(self, shopper: int, until: Instant) -> None:
-        """Erase one shopper's rows up to an instant."""
+    def forget(self, shopper: int, until: Instant) -> bool:
+        """Erase one shopper's rows up to an instant; whether any later one is left."""
         rows = self.rows
         rows[(rows["shopper"] == shopper) & (rows["at"] <= until)] = np.array((0, 0, -1, -1, -1, 0), dtype=SHOWN)
         self._link()
+        return shopper < len(self._n_rows) and bool(self._n_rows[shopper] > 0)
 
     def count(
         self, events: Events, states: States, shoppers: NDArray[np.int64], now: Instant, n_items: int
