@@ -34,7 +34,7 @@ def test_the_walk(walk: Walk, width: int, height: int) -> None:
     for place in range(5):
         item = shown(page)[place]
         page.locator(f".slate[data-slot=home] a[data-item={item}]").click()
-        page.wait_for_function("id => location.hash.endsWith(id) && document.querySelector('#add')", arg=item)
+        page.wait_for_function("id => document.querySelector('#main').dataset.view?.endsWith(id)", arg=item)
         page.wait_for_selector(".slate[data-slot=home] a")
     assert shown(page) != first
     page.click("#add")

@@ -143,6 +143,7 @@ function draw(mine, title, ...children) {
   if (mine !== turn) return;
   document.title = title;
   view.replaceChildren(...children);
+  view.dataset.view = location.hash; // what is drawn now, which may lag behind the address
   window.scrollTo(0, 0);
   if (document.activeElement === document.body || !document.contains(document.activeElement)) view.focus({ preventScroll: true });
 }
