@@ -95,7 +95,7 @@ def test_the_comparison_sees_a_difference(shop: Any) -> None:
 
 def test_two_keys_joined_are_one_stream(shop: Any) -> None:
     """Also where the two interleave, in one session, and one gives back what the other bought."""
-    acts = [
+    acts: list[tuple[int, str, str, int, dict[str, Any]]] = [
         (1, "view", "a", 0, {}), (2, "purchase", "a", 10, {"price": 100, "order_id": "o1"}), (1, "view", "b", 20, {}),
         (2, "purchase", "a", 50, {"price": 100, "order_id": "o1"}), (1, "refund", "a", 70, {"price": 100}),
         (2, "click", "c", 300, {}), (1, "purchase", "a", 305, {"price": 90}),
