@@ -59,7 +59,8 @@ def open_doors() -> Iterator[Callable[[Parts], Doors]]:
                     {},
                 )
             ]
-            return Doors(parts, url, *clients, stack=stack)
+            admin, browser, nobody = clients
+            return Doors(parts, url, admin, browser, nobody, stack)
 
         yield run
 

@@ -89,7 +89,7 @@ def test_the_answer_of_recommend(doors: Doors) -> None:
 
 
 def test_get_and_post_take_the_same_wishes(doors: Doors) -> None:
-    wishes = {"limit": 4, "item": "i003"}
+    wishes: dict[str, Any] = {"limit": 4, "item": "i003"}
     got = doors.admin.get("/v1/recommend/user-5", params={**wishes, "category": "Tea", "price_max": 9}).json()
     posted = doors.admin.post(
         "/v1/recommend/user-5", json={**wishes, "filters": {"category": "Tea", "price_max": 9}}

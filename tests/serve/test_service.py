@@ -15,7 +15,7 @@ from regulars.core.settings import Settings
 from regulars.events.journal import Journal
 from regulars.events.schema import Decision, Interaction, Tombstone
 from regulars.profiles.live import Live
-from regulars.rank.slates import slates
+from regulars.rank.slates import Request, State, slates
 from regulars.serve import service as service_module
 from regulars.serve.problems import NotFound
 from regulars.serve.wire import Ask, Filter, ItemBody, UserBody
@@ -139,8 +139,8 @@ def test_limits_and_exclusions_hold(shop: Parts) -> None:
 def test_the_same_slate_as_the_ranker_s(shop: Parts) -> None:
     """The service adds nothing to `rank.slates`: the logged request, ranked again, gives the same slate."""
     slate = shop.service.recommend("user-3", limit=6)
-    request = service_module.Request(user_key=slate.user_key, recommendation_id=slate.recommendation_id, limit=6)
-    state = service_module.State(shop.service.bundle, shop.service.live, shop.settings, slate.timestamp)
+    request = Request(user_key=slate.user_key, recommendation_id=slate.recommendation_id, limit=6)
+    state = State(shop.service.bundle, shop.service.live, shop.settings, slate.timestamp)
     assert slates([request], state) == [slate]
 
 
