@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from regulars.clean.dataset import build_dataset
-from regulars.clean.report import CleanReport
-from regulars.core.clock import Clock, Instant, SystemClock
+from regulars.clean.dataset import Cleaning
+from regulars.core.clock import Clock, SystemClock
 from regulars.core.data import Dataset
 from regulars.core.errors import StorageError, WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
@@ -88,8 +87,8 @@ class App:
         folder = self.home / "live"
         live = Live.load(folder, self.settings) if folder.exists() else Live(self.settings)
         if self.journal.last_offset - live.offset > 5 * FOLLOW:
-            dataset, report = self.dataset()
-            live = self._folded(dataset, report.offset)
+            cleaning = self.cleaning()
+            live = self._folded(cleaning, cleaning.dataset()[0])
         self.follow(live)
         return live
 
@@ -99,22 +98,15 @@ class App:
             for offset, event in rows:
                 live.apply(offset, event)
 
-    def refold(self, dataset: Dataset, offset: int) -> None:
-        """Take the batch fold of a Dataset as the live state, and keep a snapshot for the next start."""
-        live = self._folded(dataset, offset)
+    def refold(self, cleaning: Cleaning, dataset: Dataset) -> None:
+        """Take the batch fold of a whole Dataset as the live state, and keep a snapshot for the next start."""
+        live = self._folded(cleaning, dataset)
         self.follow(live)
         live.save(self.home / "live")
         self._live, self._service = live, None
 
-    def _folded(self, dataset: Dataset, offset: int) -> Live:
-        snapshot = self.journal.snapshot()
-        records = [
-            event
-            for kind in ("item", "identify", "tombstone")
-            for at, event in snapshot.records(kind)
-            if at <= offset
-        ]
-        return Live.from_dataset(dataset, self.settings, offset=offset, records=records)
+    def _folded(self, cleaning: Cleaning, dataset: Dataset) -> Live:
+        return Live.from_dataset(dataset, self.settings, offset=cleaning.offset, records=cleaning.changes())
 
     @property
     def service(self) -> Service:
@@ -124,11 +116,12 @@ class App:
                 settings=self.settings, journal=self.journal, identities=self.identities, intake=self.intake,
                 live=self.live, bundle_source=self.versions.load_current, clock=self.clock, home=self.home,
             )  # fmt: skip
+            self._service.start()
         return self._service
 
-    def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
-        """Clean everything up to an instant (None: all there is)."""
-        return build_dataset(self.journal, self.settings, as_of=as_of)
+    def cleaning(self) -> Cleaning:
+        """One view of the log as it is now, for Datasets of several instants."""
+        return Cleaning(self.journal, self.settings)
 
     def bundle(self) -> Bundle | None:
         """The model version being served."""
@@ -144,8 +137,6 @@ class App:
 
     def recommend(self, user_id: str, **wishes: Any) -> Slate:
         """A slate for a shopper, journaled like any other; `wishes` as in `Service.recommend`: limit, item, ..."""
-        if self.service.bundle is None:
-            self.service.refresh()
         return self.service.recommend(user_id, **wishes)
 
     def profile(self, user_id: str) -> Profile | None:

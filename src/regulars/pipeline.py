@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from regulars.app import App
+from regulars.clean.dataset import Cleaning
 from regulars.core.arrays import Indices, Matrix
 from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
@@ -117,7 +118,8 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
     watch, settings = Watch(say), app.settings
     with watch.step("clean", "Cleaning the log"):
         app.journal.compact(COMPACT_ROWS)
-        full, cleaned = app.dataset()
+        cleaning = app.cleaning()
+        full, _ = cleaning.dataset()
         _need_events(full)
     with watch.step("feedback", "Joining slates with what followed"):
         tiredness = measured_fatigue(attribution(app, full.as_of), settings)
@@ -125,11 +127,11 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
     gated = settings.train.gate if gate is None else gate
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
     with watch.step("trial", "Fitting without the last days"):
-        trial = make_trial(app, settings, full, cut, tiredness, blended=gated)
+        trial = make_trial(cleaning, settings, full, cut, tiredness, blended=gated)
     if gated:
         with watch.step("judge", "Judging on the last days"):
             rows = table_of(trial)
-            verdict = gate_verdict(app, trial, full, tiredness)
+            verdict = gate_verdict(app, cleaning, trial, full, tiredness)
     with watch.step("fit", "Fitting on everything"):
         blend = blend_after(trial, tiredness)
         models, left_out = fit_models(settings, full)
@@ -138,12 +140,12 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
                  "left_out": left_out, "events": len(full.interactions)}  # fmt: skip
         bundle = Bundle(
             version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
-            blend=keep_sources(blend, models), item_facts=ItemFacts.of(full), offset=cleaned.offset,
+            blend=keep_sources(blend, models), item_facts=ItemFacts.of(full), offset=cleaning.offset,
             trained_at=full.as_of, settings_hash=settings.ranking_hash(), facts=facts,
         )  # fmt: skip
         if verdict.accepted:
             app.versions.publish(bundle, settings.train.keep)
-        app.refold(full, cleaned.offset)
+        app.refold(cleaning, full)
     return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds)
 
 
@@ -151,11 +153,12 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
     """Rows of every model and the slate on the last days, all fitted on what came before."""
     watch = Watch(say)
     with watch.step("clean", "Cleaning the log"):
-        full, _ = app.dataset()
+        cleaning = app.cleaning()
+        full, _ = cleaning.dataset()
         _need_events(full)
     with watch.step("trial", "Fitting without the last days"):
         cut = full.as_of - holdout(full, app.settings)
-        trial = make_trial(app, app.settings, full, cut, None, blended=True)
+        trial = make_trial(cleaning, app.settings, full, cut, None, blended=True)
     with watch.step("judge", "Ranking for the shoppers of the last days"):
         return table_of(trial)
 
@@ -214,14 +217,14 @@ def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dic
 
 
 def make_trial(
-    app: App, settings: Settings, full: Dataset, cut: Instant, tiredness: float | None, *, blended: bool
+    cleaning: Cleaning, settings: Settings, full: Dataset, cut: Instant, tiredness: float | None, *, blended: bool
 ) -> Trial:
     """Fit before `cut`; `blended`: fit the blend too, on the days just before `cut` with still older models."""
-    before, _ = app.dataset(cut)
+    before, _ = cleaning.dataset(cut)
     models, _ = fit_models(settings, before)
     blend = Blend.prior(tuple(models))
     if blended:
-        older, _ = app.dataset(cut - holdout(full, settings))
+        older, _ = cleaning.dataset(cut - holdout(full, settings))
         if len(older.interactions):
             blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), tiredness)
     return _trial(settings, before, models, keep_sources(blend, models), full)
@@ -263,8 +266,7 @@ def attribution(app: App, now: Instant) -> Attribution:
     """The decisions of the last weeks, each with what followed it up to `now`."""
     snapshot = app.journal.snapshot()
     since = now - LOOK_BACK
-    decisions = [event for _, event in snapshot.records("decision") if isinstance(event, Decision)]
-    recent = [each for each in decisions if each.timestamp > since]
+    recent = [event for _, event in snapshot.records("decision", since=since) if isinstance(event, Decision)]
     if not recent:
         return Attribution([], (), {})
     rows = snapshot.interactions(COLUMNS)
@@ -328,7 +330,7 @@ def table_of(trial: Trial) -> list[Row]:
     return offline.table(rankers_of(trial), trial.targets, k=K, rng=generator(trial.settings.train.seed, "table"))
 
 
-def gate_verdict(app: App, trial: Trial, full: Dataset, tiredness: float | None) -> Verdict:
+def gate_verdict(app: App, cleaning: Cleaning, trial: Trial, full: Dataset, tiredness: float | None) -> Verdict:
     """Compare what would be served with popularity, and with the live version's settings fitted on the same days."""
     rankers = rankers_of(trial)
     mine = offline.score_by_shopper(rankers[SLATE], trial.targets)
@@ -339,7 +341,7 @@ def gate_verdict(app: App, trial: Trial, full: Dataset, tiredness: float | None)
         theirs = mine
         before = settings_of(app.settings, live)
         if before.ranking_hash() != trial.settings.ranking_hash():
-            other = make_trial(app, before, full, trial.before.as_of, tiredness, blended=True)
+            other = make_trial(cleaning, before, full, trial.before.as_of, tiredness, blended=True)
             theirs = offline.score_by_shopper(slate_ranker(other), trial.targets)
     return judge(mine, theirs, floor, generator(trial.settings.train.seed, "gate"))
 

@@ -132,9 +132,10 @@ class ProductPolicy:
             return
         self.app.journal.compact()
         if self.name in PLAIN:
-            full, report = self.app.dataset()
+            cleaning = self.app.cleaning()
+            full, _ = cleaning.dataset()
             self.use(plain_bundle(PLAIN[self.name], full, self.settings))
-            self.app.refold(full, report.offset)
+            self.app.refold(cleaning, full)
         else:
             pipeline.train_once(self.app)
             self.use(self.app.bundle())

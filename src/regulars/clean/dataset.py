@@ -9,7 +9,7 @@ import numpy as np
 
 from regulars.clean import rules
 from regulars.clean.features import item_features, user_features
-from regulars.clean.records import Records, read_records
+from regulars.clean.records import Records, read_known, records_as_of
 from regulars.clean.refunds import Netting, net_refunds
 from regulars.clean.report import CleanReport, RuleCount
 from regulars.clean.sessions import number_orders, number_sessions
@@ -19,37 +19,61 @@ from regulars.core.arrays import Floats
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Interactions, Items, Shown, Users
 from regulars.core.settings import CleanSettings, Settings
+from regulars.events.schema import Event, Identify, ItemChange, Tombstone
 
 if TYPE_CHECKING:
     from regulars.events.journal import Journal
 
 
+class Cleaning:
+    """One consistent view of the log, from which Datasets of several instants can be built."""
+
+    def __init__(self, journal: Journal, settings: Settings) -> None:
+        self._settings, self._scratch = settings, journal.home / "tmp"
+        self._snapshot = journal.snapshot()
+        self._known = read_known(self._snapshot)
+
+    @property
+    def offset(self) -> int:
+        """The last journal row of this view."""
+        return self._snapshot.offset
+
+    def changes(self) -> list[Event]:
+        """Item, identify and tombstone events of this view, in journal order: what a live state starts from."""
+        return [each for _, each in self._known if isinstance(each, ItemChange | Identify | Tombstone)]
+
+    def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
+        """Build the Dataset of all that happened up to `as_of`; None = everything, as of the last interaction.
+
+        Nothing later than the instant enters: no event, price, text, stock or attribute. Which keys are one
+        shopper, and whom to forget, is taken as it is known now. Items are sorted by id, shoppers by their first
+        journal offset. Raises `StorageError` where the lake cannot be read.
+        """
+        started, settings = time.perf_counter(), self._settings
+        records = records_as_of(self._known, as_of)
+        source = rules.Source(
+            self._snapshot.files, self._snapshot.tail, as_of, records.gone, settings.clean.drop_duplicates
+        )
+        with rules.engine(settings, self._scratch) as connection:
+            table = rules.events(connection, source)
+            census = rules.census(connection, table)
+            items = item_features(records, rules.item_ids(connection, table))
+            users = user_features(records, _shoppers(census, records))
+            columns = _columns(connection, table, census, (records, users, items))
+            shown = _shown(connection, table, (records, users, items))
+        instant = as_of if as_of is not None else int(census["last_at"].max(initial=0)) or records.last_at
+        interactions, netting = _interactions(columns, settings.clean, instant)
+        counts = _count_rules(census, records, interactions, netting)
+        seconds = time.perf_counter() - started
+        report = CleanReport(counts, int(census["n"].sum()), len(interactions), seconds, self.offset)
+        return Dataset(instant, users, items, interactions, shown), report
+
+
 def build_dataset(
     journal: Journal, settings: Settings, *, as_of: Instant | None = None
 ) -> tuple[Dataset, CleanReport]:
-    """Build the Dataset of all that happened up to `as_of`; None = all that the journal holds, as of its last row.
-
-    Nothing later than the instant enters: no event, price, text, stock or attribute. Which keys are one shopper,
-    and whom to forget, is taken as it is known now. Items are sorted by id, shoppers by their first journal offset.
-    Raises `StorageError` where the lake cannot be read.
-    """
-    started = time.perf_counter()
-    snapshot = journal.snapshot()
-    records = read_records(snapshot, as_of)
-    source = rules.Source(snapshot.files, snapshot.tail, as_of, records.gone, settings.clean.drop_duplicates)
-    with rules.engine(settings, journal.home / "tmp") as connection:
-        table = rules.events(connection, source)
-        census = rules.census(connection, table)
-        items = item_features(records, rules.item_ids(connection, table))
-        users = user_features(records, _shoppers(census, records))
-        columns = _columns(connection, table, census, (records, users, items))
-        shown = _shown(connection, table, (records, users, items))
-    instant = as_of if as_of is not None else int(census["last_at"].max(initial=0)) or records.last_at
-    interactions, netting = _interactions(columns, settings.clean, instant)
-    counts = _count_rules(census, records, interactions, netting)
-    report = CleanReport(counts, int(census["n"].sum()), len(interactions), time.perf_counter() - started,
-                         snapshot.offset)  # fmt: skip
-    return Dataset(instant, users, items, interactions, shown), report
+    """Build one Dataset from everything that the journal holds now; see `Cleaning.dataset`."""
+    return Cleaning(journal, settings).dataset(as_of)
 
 
 def _shoppers(census: rules.Columns, records: Records) -> list[int]:

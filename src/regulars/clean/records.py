@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from regulars.core.clock import Instant
 from regulars.events.schema import Decision, Event, Identify, ItemChange, Tombstone, UserChange
+from regulars.events.snapshot import canonical_keys
 
 if TYPE_CHECKING:
     from regulars.events.snapshot import Snapshot
@@ -65,10 +66,14 @@ class Records:
         return max((each.timestamp for each in every), default=0)
 
 
-def read_records(snapshot: Snapshot, as_of: Instant | None) -> Records:
-    """Read them all; identities and tombstones hold for every instant, whenever they became known."""
-    canonical = snapshot.canonical()
-    known = list(_read(snapshot))
+def read_known(snapshot: Snapshot) -> list[Numbered]:
+    """Every record once, by offset."""
+    return sorted(_read(snapshot), key=lambda entry: entry[0])
+
+
+def records_as_of(known: Sequence[Numbered], as_of: Instant | None) -> Records:
+    """What was known at an instant; identities and tombstones hold for every instant, whenever they became known."""
+    canonical = canonical_keys(each for _, each in known if isinstance(each, Identify))
     gone = _gone(known, canonical)
     users = _alive(_up_to(known, UserChange, as_of), gone)
     decisions = _alive(_up_to(known, Showing, as_of), gone)

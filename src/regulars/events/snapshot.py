@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from regulars.core.clock import Instant
 from regulars.events.lake import records_of
 from regulars.events.schema import Event, Identify
 
@@ -28,28 +29,36 @@ class Snapshot:
         parts = [pq.read_table(file, columns=names, partitioning=None) for file in self.files]
         return pa.concat_tables([*parts, self.tail.select(names)], promote_options="permissive")
 
-    def records(self, kind: str) -> list[tuple[int, Event]]:
-        """Every event of a kind that is not an interaction, by offset.
+    def records(self, kind: str, *, since: Instant | None = None) -> list[tuple[int, Event]]:
+        """Every event of a kind that is not an interaction, by offset; `since`: only those later than that.
 
         `kind` is the event's tag: item, user, identify, tombstone or decision.
         """
         found = [pair for pair in self.tail_records if pair[1].__struct_config__.tag == kind]
+        filters: list[tuple[str, str, object]] = [("kind", "=", kind)]
+        if since is not None:
+            found = [pair for pair in found if pair[1].timestamp > since]
+            filters.append(("timestamp", ">", since))
         for file in self.record_files:
-            found += records_of(pq.read_table(file, filters=[("kind", "=", kind)], partitioning=None))
+            found += records_of(pq.read_table(file, filters=filters, partitioning=None))
         return sorted(found, key=lambda pair: pair[0])
 
     def canonical(self) -> dict[int, int]:
         """Key -> the key it is read as, for every key that an identify event (or a chain of them) joined away."""
-        parents: dict[int, int] = {}
+        return canonical_keys(event for _, event in self.records("identify") if isinstance(event, Identify))
 
-        def root(key: int) -> int:
-            while key in parents:
-                key = parents[key]
-            return key
 
-        for _, event in self.records("identify"):
-            if isinstance(event, Identify):
-                kept, joined = root(event.user_key), root(event.other_key)
-                if kept != joined:
-                    parents[joined] = kept
-        return {key: root(key) for key in parents}
+def canonical_keys(identifies: Iterable[Identify]) -> dict[int, int]:
+    """Key -> the key it is read as, from identify events in journal order."""
+    parents: dict[int, int] = {}
+
+    def root(key: int) -> int:
+        while key in parents:
+            key = parents[key]
+        return key
+
+    for event in identifies:
+        kept, joined = root(event.user_key), root(event.other_key)
+        if kept != joined:
+            parents[joined] = kept
+    return {key: root(key) for key in parents}
