@@ -14,6 +14,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -127,7 +128,7 @@ class RankSettings:
     )
     fatigue_after: int = _setting(6, "times shown without a click before an item is demoted; 0 = never", low=0)
     fatigue_window: Span = _setting(Span(14 * DAY), "how long a showing counts for fatigue")
-    pins: tuple[str, ...] = _setting((), "item ids that come first wherever they are candidates")
+    pins: tuple[str, ...] = _setting((), "item ids that come first wherever they may be shown")
     exclude: tuple[str, ...] = _setting((), "item ids that are never shown")
 
 
@@ -157,6 +158,10 @@ class Settings:
 
     def ranking_hash(self) -> str:
         """Hash of what decides a slate, exploration apart: [clean], [profiles], [train], [rank]."""
+        return self._ranking_hash
+
+    @cached_property
+    def _ranking_hash(self) -> str:  # every slate carries it
         parts = {name: asdict(getattr(self, name)) for name in ("clean", "profiles", "train", "rank")}
         for name in ("explore", "epsilon", "temperature", "explore_positions", "explore_pool"):
             del parts["rank"][name]

@@ -60,6 +60,7 @@ class Blend:
         """The source that adds most to each candidate's score, for `says (..., 2S)` and `bought (...)`."""
         parts = says * self.weights[bought.astype(np.intp)]
         by_source = parts.reshape(*parts.shape[:-1], len(self.sources), 2).sum(axis=-1)
+        by_source[says[..., 1::2] <= 0] = -np.inf  # it says nothing of the item
         return np.asarray(by_source.argmax(axis=-1))
 
     def to_json(self) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """A model version: the fitted models, how they blend, and what is known of how they were made.
 
-Saved as one folder: `bundle.json`, `items.json`, one folder a model, and the item facts as `.npy`.
+Saved as one folder: `bundle.json`, `items.json`, one folder a model, and the item facts as `.npy`. `bundle.json`
+holds digests of all of them, so a folder put together from two versions is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,13 +20,15 @@ from regulars.core.arrays import Floats, Indices
 from regulars.core.clock import DAY, Instant
 from regulars.core.data import PURCHASE, Dataset, IdMap
 from regulars.core.errors import ModelError
-from regulars.models.base import Model
+from regulars.models.base import MANIFEST, Model
 from regulars.models.registry import load_model
 from regulars.rank.blend import Blend
 
 FORMAT = 1
 FILE = "bundle.json"
+REMEDY = "Run `regulars rollback` or `regulars train`."
 GAP_PRIOR_PAIRS = 3.0  # repeat gaps that the shop-wide mean gap is worth when an item has few of its own
+FACTS = ("gap_days", "buyers", "week_buyers")  # saved arrays of ItemFacts
 SELDOM = 0.05  # an item that fewer of its buyers buy twice is bought once
 
 
@@ -34,6 +39,12 @@ class ItemFacts:
     gap_days: Floats  # usual days between two purchases by one shopper, inf = bought once
     buyers: Indices  # distinct buyers ever
     week_buyers: Indices  # distinct buyers in the last 7 days of the data
+
+    @cached_property
+    def buyers_of_popular(self) -> int:
+        """Buyers from which on an item belongs to the shop's first tenth, at least 1."""
+        place = max(len(self.buyers) // 10, min(len(self.buyers), 10))
+        return max(1, int(np.partition(self.buyers, -place)[-place])) if place else 1
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -80,13 +91,13 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in self.models.items():
             model.save(folder / name)
-        for name in ("gap_days", "buyers", "week_buyers"):
+        for name in FACTS:
             np.save(folder / f"{name}.npy", getattr(self.item_facts, name), allow_pickle=False)
         (folder / "items.json").write_text(json.dumps(list(self.items.ids), ensure_ascii=False), encoding="utf-8")
         about = {
             "format": FORMAT, "version": self.version, "models": list(self.models), "blend": self.blend.to_json(),
             "offset": self.offset, "trained_at": self.trained_at, "settings_hash": self.settings_hash,
-            "facts": dict(self.facts),
+            "facts": dict(self.facts), "sums": _sums(folder, list(self.models)),
         }  # fmt: skip
         (folder / FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -95,25 +106,30 @@ class Bundle:
         """Read what `save` wrote; arrays are memory-mapped, so workers share them."""
         about = read_about(folder)
         try:
+            for part, digest in about["sums"].items():
+                if _digest(folder / part) != digest:
+                    raise ModelError(f"{folder / part}", got="a part of another version, or a changed one",
+                                     wanted="the part saved with this version", remedy=REMEDY)  # fmt: skip
             items = IdMap(json.loads((folder / "items.json").read_text(encoding="utf-8")))
-            arrays = {
-                name: np.load(folder / f"{name}.npy", allow_pickle=False)
-                for name in ("gap_days", "buyers", "week_buyers")
-            }
+            arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in FACTS}
         except (OSError, ValueError) as error:
-            raise ModelError(str(folder), got=str(error), wanted="a whole model version",
-                             remedy="Run `regulars rollback` or `regulars train`.") from error  # fmt: skip
+            raise ModelError(str(folder), got=str(error), wanted="a whole model version", remedy=REMEDY) from error
         models = {name: load_model(folder / name) for name in about["models"]}
-        for name, model in models.items():
-            width = getattr(model, "n_items_", -1)
-            if width != len(items):
-                raise ModelError(f"{folder / name}", got=f"{width} items", wanted=f"{len(items)}: the version's own",
-                                 remedy="The folder was put together from two versions: train again.")  # fmt: skip
         return cls(
             version=about["version"], items=items, models=models, blend=Blend.from_json(about["blend"]),
             item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
             settings_hash=about["settings_hash"], facts=about["facts"],
         )  # fmt: skip
+
+
+def _sums(folder: Path, models: Sequence[str]) -> dict[str, str]:
+    """Digest by part; a model's manifest holds the digests of its arrays."""
+    parts = ["items.json", *(f"{name}.npy" for name in FACTS), *(f"{name}/{MANIFEST}" for name in models)]
+    return {part: _digest(folder / part) for part in parts}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -123,7 +139,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(str(folder), got=str(error), wanted=f"a model version with {FILE}",
                          remedy="Run `regulars train`.") from error  # fmt: skip
-    wanted = {"format", "version", "models", "blend", "offset", "trained_at", "settings_hash", "facts"}
+    wanted = {"format", "version", "models", "blend", "offset", "trained_at", "settings_hash", "facts", "sums"}
     if not isinstance(about, dict) or not wanted <= about.keys():
         raise ModelError(str(folder / FILE), got="another form", wanted=f"the keys {sorted(wanted)}")
     if about["format"] != FORMAT:

@@ -63,10 +63,12 @@ def gather(
     banned: Indices,
     item_gap: Floats,
     k: int,
+    pins: Indices | None = None,
 ) -> Candidates:
-    """Ask every model, merge what they bring, and look up what was bought before.
+    """Ask every model, merge what they bring, add the pins that may be shown, and look up what was bought before.
 
-    `item_gap (n_items,)` is the usual days between two purchases of an item by one shopper, inf = never again.
+    `item_gap (n_items,)` is the usual days between two purchases of an item by one shopper, inf = never again;
+    `pins (n, n_pins)` are candidates whatever the models say, -1 pads.
     """
     n, n_sources = len(histories), len(models)
     ids = np.full((n_sources, n, k), -1, dtype=np.int32)
@@ -74,7 +76,8 @@ def gather(
     for source, model in enumerate(models.values()):
         found, said = retrieve(model, histories, now, allowed, banned, k)
         ids[source, :, : found.shape[1]], scores[source, :, : said.shape[1]] = found, said
-    width = max(1, min(n_sources * k, len(item_gap)))
+    n_pins = 0 if pins is None else pins.shape[1]
+    width = max(1, min(n_sources * k + n_pins, len(item_gap)))
     merged = Candidates(
         item_idx=np.full((n, width), -1, dtype=np.int32),
         says=np.zeros((n, width, 2 * n_sources), dtype=np.float32),
@@ -84,6 +87,8 @@ def gather(
     )
     place_of = np.full(len(item_gap), -1, dtype=np.int32)
     _merge(ids, scores, place_of, merged.item_idx, merged.says, merged.n)
+    if pins is not None:
+        _add_pins(merged, pins, allowed, banned)
     last_at = np.zeros((n, width), dtype=np.int64)
     first_at = np.zeros((n, width), dtype=np.int64)
     _look_back(
@@ -123,6 +128,16 @@ def _merge(
         for place in range(size):
             place_of[item_idx[row, place]] = -1
         n[row] = size
+
+
+def _add_pins(merged: Candidates, pins: Indices, allowed: Mask, banned: Indices) -> None:
+    """Append what no model brought; a pin is no way round stock, filters or exclusions."""
+    for row, wanted in enumerate(pins.tolist()):
+        shut = {-1, *banned[row].tolist(), *merged.item_idx[row].tolist()}
+        for idx in dict.fromkeys(wanted):
+            if idx not in shut and allowed[idx]:
+                merged.item_idx[row, merged.n[row]] = idx
+                merged.n[row] += 1
 
 
 @kernel

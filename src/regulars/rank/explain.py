@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from regulars.core.arrays import Indices
 from regulars.core.clock import DAY, Instant
-from regulars.core.data import PURCHASE, Histories
+from regulars.core.data import CLICK, PURCHASE, VIEW, Histories
 from regulars.events.schema import Reason
 from regulars.models.base import Can
 from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
 
 TOP_OF_CATEGORY = 10  # "popular in tea" is said of a category's first ten
+LOOKS = (VIEW, CLICK)
+FRESH = 3 * DAY  # "this week" is said while most of the counted week lies in the last seven days
 
 TEXTS = {
     "en": {
         "because-bought": "because you bought {item}",
         "because-viewed": "because you looked at {item}",
+        "because-noticed": "because you showed interest in {item}",
+        "looked": "you looked at this before",
         "similar": "goes with {item}",
         "usual": "you usually buy this every {days:.0f} days",
         "again": "you bought this before",
@@ -30,11 +35,13 @@ TEXTS = {
         "trending": "more wanted than usual these days",
         "explore": "something new for you to discover",
         "pin": "chosen by the shop",
-        "taste": "fits what you have looked at and bought",
+        "taste": "fits what you have shown interest in",
     },
     "zh": {
         "because-bought": "因为您买过{item}",
         "because-viewed": "因为您看过{item}",
+        "because-noticed": "因为您关注过{item}",
+        "looked": "您以前看过",
         "similar": "与{item}相配",
         "usual": "您通常每{days:.0f}天购买一次",
         "again": "您以前买过",
@@ -44,7 +51,7 @@ TEXTS = {
         "trending": "近来需求上升",
         "explore": "为您推荐的新发现",
         "pin": "店铺精选",
-        "taste": "符合您的浏览和购买喜好",
+        "taste": "符合您的喜好",
     },
 }
 
@@ -65,6 +72,7 @@ class Explainer:
         self.bundle, self.live, self.now = bundle, live, now
         columns = live.catalogue.columns(bundle.items)
         self._category = columns.category_idx
+        self._fresh = now - bundle.trained_at < FRESH
         self._rank_in_category: dict[int, dict[int, int]] = {}
 
     def reasons(self, shopper: Shopper, item_idx: Indices, sources: list[str]) -> list[Reason]:
@@ -93,13 +101,21 @@ class Explainer:
             return self._say(shopper, "pin", "pin")
         if source == "repeat":
             return self._repeat(shopper, idx)
-        if source == "trending" and self.bundle.item_facts.week_buyers[idx] > 0:
+        if source == "trending" and self._fresh:
             return self._say(shopper, "trending", "trending")
         if evidence >= 0 and evidence != idx:
             return self._leans_on(shopper, evidence)
         if source == "explore":
-            return self._say(shopper, "explore", "explore")
+            return self._explored(shopper, idx)
         return self._popular(shopper, idx)
+
+    def _explored(self, shopper: Shopper, idx: int) -> Reason:
+        """New, unless the shopper has met it before."""
+        if idx not in shopper.history.item_idx:
+            return self._say(shopper, "explore", "explore")
+        if self._purchases(shopper, idx):
+            return self._repeat(shopper, idx)
+        return self._say(shopper, "taste", "looked" if self._did(shopper, idx, LOOKS) else "taste")
 
     def _say(self, shopper: Shopper, kind: str, text: str, **facts: float | str) -> Reason:
         """A sentence in the shopper's language; `facts` are also fields of the reason."""
@@ -113,11 +129,14 @@ class Explainer:
             return self.bundle.items[idx]
         return str(item.properties.get(f"title_{language}") or item.title or item.item_id)
 
-    def _purchases(self, shopper: Shopper, idx: int) -> list[int]:
-        """Distinct instants at which the shopper bought the item."""
+    def _did(self, shopper: Shopper, idx: int, kinds: Sequence[int]) -> list[int]:
+        """Distinct instants at which the shopper did one of `kinds` with the item."""
         history = shopper.history
-        mine = (history.item_idx == idx) & (history.kind == PURCHASE)
+        mine = (history.item_idx == idx) & np.isin(history.kind, kinds)
         return [int(at) for at in np.unique(history.at[mine])]
+
+    def _purchases(self, shopper: Shopper, idx: int) -> list[int]:
+        return self._did(shopper, idx, (PURCHASE,))
 
     def _repeat(self, shopper: Shopper, idx: int) -> Reason:
         bought = self._purchases(shopper, idx)
@@ -133,17 +152,17 @@ class Explainer:
         item_id, title = self.bundle.items[evidence], self._title(evidence, shopper.language)
         if item_id == shopper.context:
             return self._say(shopper, "similar", "similar", item=title, item_id=item_id)
-        text = "because-bought" if self._purchases(shopper, evidence) else "because-viewed"
+        looked = "because-viewed" if self._did(shopper, evidence, LOOKS) else "because-noticed"
+        text = "because-bought" if self._purchases(shopper, evidence) else looked
         return self._say(shopper, "because", text, item=title, item_id=item_id)
 
     def _popular(self, shopper: Shopper, idx: int) -> Reason:
         facts, category = self.bundle.item_facts, int(self._category[idx])
         if category >= 0 and self._place(category, idx) < TOP_OF_CATEGORY and facts.buyers[idx] > 0:
-            fresh = facts.week_buyers[idx] > 0 and self.now - self.bundle.trained_at < 7 * DAY
             path = self.live.catalogue.categories[category]
-            text = "popular-week" if fresh else "popular-category"
+            text = "popular-week" if self._fresh and facts.week_buyers[idx] > 0 else "popular-category"
             return self._say(shopper, "popular", text, category=path.rpartition(" > ")[2])
-        if facts.buyers[idx] > 0:
+        if facts.buyers[idx] >= facts.buyers_of_popular:
             return self._say(shopper, "popular", "popular")
         if len(shopper.history.item_idx):
             return self._say(shopper, "taste", "taste")

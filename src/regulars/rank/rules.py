@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,22 +69,32 @@ def padded(rows: Sequence[Sequence[int]]) -> Indices:
     return table
 
 
-def pinned(requests: Sequence[Request], candidates: Candidates, items: IdMap[str], rank: RankSettings) -> Indices:
-    """Columns of the candidate lists that come first, in the order asked for; what is not a candidate is left out."""
-    if not rank.pins and not any(request.pins for request in requests):
-        return np.zeros((len(requests), 0), dtype=np.int32)
+def pins_of(requests: Sequence[Request], items: IdMap[str], rank: RankSettings) -> Indices:
+    """Items `(n, n_pins)` that come first, the shop's before the request's; -1 pads and stands for unknown ones."""
+    return padded([
+        list(dict.fromkeys(items.get(item_id) for item_id in (*rank.pins, *request.pins))) for request in requests
+    ])  # fmt: skip
+
+
+def pinned(pins: Indices, candidates: Candidates, scores: Floats) -> Indices:
+    """Columns of the candidate lists that come first, in the order of `pins`; what is hidden or barred is not."""
+    if not pins.shape[1]:
+        return pins
     rows = []
-    for row, request in enumerate(requests):
-        place_of = {int(idx): place for place, idx in enumerate(candidates.item_idx[row, : candidates.n[row]])}
-        wanted = dict.fromkeys(items.get(item_id) for item_id in (*rank.pins, *request.pins))
+    for row, wanted in enumerate(pins.tolist()):
+        listed = candidates.item_idx[row, : candidates.n[row]].tolist()
+        place_of = {idx: place for place, idx in enumerate(listed) if scores[row, place] > -np.inf}
         rows.append([place_of[idx] for idx in wanted if idx in place_of])
     return padded(rows)
 
 
-def hide_not_due(scores: Floats, candidates: Candidates, rank: RankSettings) -> None:
-    """Take what was bought too short ago off the list where the shop wants it hidden, not only demoted."""
+def score(candidates: Candidates, blend: Blend, rank: RankSettings) -> Floats:
+    """The blend's scores `(n, width)`; what was bought too short ago is demoted, hidden or left alone, as set."""
+    chosen = replace(blend, not_due=0.0) if rank.not_due == "off" else blend
+    scores = chosen.logits(candidates)
     if rank.not_due == "hide":
         scores[candidates.not_due] = -np.inf
+    return scores
 
 
 def tire(

@@ -97,6 +97,7 @@ def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> 
         bundle.models, histories, state.now,
         rules.allowed(state.live.catalogue, bundle.items, requests[0].filters, state.now),
         rules.banned(requests, histories, bundle.items, rank), bundle.item_facts.gap_days, rank.candidates,
+        rules.pins_of(requests, bundle.items, rank),
     )  # fmt: skip
     return histories, candidates
 
@@ -118,12 +119,11 @@ def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> l
     """Candidates -> blend -> rules -> draw -> reasons, for requests with the same filters."""
     bundle, rank = explainer.bundle, state.settings.rank
     histories, candidates = candidates_of(requests, state, bundle)
-    scores = bundle.blend.logits(candidates)
-    rules.hide_not_due(scores, candidates, rank)
+    scores = rules.score(candidates, bundle.blend, rank)
     shown = state.live.shown([request.user_key for request in requests], bundle.items, state.now)
     rules.tire(scores, candidates, shown, bundle.blend, rank)
     limits = np.array([request.limit or rank.limit for request in requests], dtype=np.int32)
-    pins = rules.pinned(requests, candidates, bundle.items, rank)
+    pins = rules.pinned(rules.pins_of(requests, bundle.items, rank), candidates, scores)
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
@@ -189,7 +189,7 @@ def _slate(
     )  # fmt: skip
     return Slate(
         recommendation_id=request.recommendation_id, user_key=request.user_key, slot=request.slot,
-        policy=state.policy, model_version=bundle.version, settings_hash=bundle.settings_hash,
+        policy=state.policy, model_version=bundle.version, settings_hash=state.settings.ranking_hash(),
         timestamp=state.now, items=items, n_candidates=made.n_candidates[row],
     )  # fmt: skip
 
