@@ -31,10 +31,10 @@ from regulars.core.settings import Settings
 from regulars.evaluate import offline
 from regulars.evaluate.gate import Verdict, judge
 from regulars.evaluate.offline import Ranker, Row
-from regulars.evaluate.split import Targets, targets
+from regulars.evaluate.split import Targets, sample, targets
 from regulars.events.schema import Decision
 from regulars.feedback.attribution import COLUMNS, Attribution, outcomes
-from regulars.feedback.signals import fatigue
+from regulars.feedback.lessons import Lessons, lessons
 from regulars.models.base import Model
 from regulars.models.registry import model_class
 from regulars.profiles.live import Live
@@ -46,9 +46,9 @@ from regulars.rank.slates import Request, State, slates
 log = logging.getLogger(__name__)
 
 MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
-LOOK_BACK = 35 * DAY  # decisions older than this teach nothing new about fatigue
+LOOK_BACK = 35 * DAY  # decisions older than this teach nothing new
 COMPACT_ROWS = 5000  # journal rows that are moved to the lake before a training: columns read faster than rows
-MIN_OUTCOMES = 500  # closed slates before fatigue is measured rather than assumed
+JUDGED = 4000  # shoppers whom the gate looks at: more would not change its mind, only its patience
 K = 20  # cut-off of every offline table
 SLATE, FLOOR = "slate", "popular"
 Say = Callable[[str], None]
@@ -62,6 +62,7 @@ class Trial:
     bundle: Bundle
     live: Live
     targets: Targets
+    until: Instant  # how far `targets` look
     settings: Settings
 
 
@@ -122,18 +123,21 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         full, _ = cleaning.dataset()
         _need_events(full)
     with watch.step("feedback", "Joining slates with what followed"):
-        tiredness = measured_fatigue(attribution(app, full.as_of), settings)
+        learned = lessons(attribution(app, full.as_of), settings, full.as_of)
     cut = full.as_of - holdout(full, settings)
     gated = settings.train.gate if gate is None else gate
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
     with watch.step("trial", "Fitting without the last days"):
-        trial = make_trial(cleaning, settings, full, cut, tiredness, blended=gated)
+        trial = make_trial(cleaning, settings, full, cut, learned, blended=gated)
     if gated:
         with watch.step("judge", "Judging on the last days"):
-            rows = table_of(trial)
-            verdict = gate_verdict(app, cleaning, trial, full, tiredness)
+            trial = replace(trial, targets=sample(trial.targets, JUDGED, generator(settings.train.seed, "judged")))
+            rankers = rankers_of(trial)
+            rows = table_of(trial, rankers)
+            theirs = live_scores(app, cleaning, full, trial, rankers, learned)
+            verdict = gate_verdict(rankers, trial.targets, theirs, settings.train.seed)
     with watch.step("fit", "Fitting on everything"):
-        blend = blend_after(trial, tiredness)
+        blend = blend_after(trial, learned)
         models, left_out = fit_models(settings, full)
     with watch.step("publish", "Publishing"):
         facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
@@ -158,9 +162,9 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
         _need_events(full)
     with watch.step("trial", "Fitting without the last days"):
         cut = full.as_of - holdout(full, app.settings)
-        trial = make_trial(cleaning, app.settings, full, cut, None, blended=True)
+        trial = make_trial(cleaning, app.settings, full, cut, Lessons(), blended=True)
     with watch.step("judge", "Ranking for the shoppers of the last days"):
-        return table_of(trial)
+        return table_of(trial, rankers_of(trial))
 
 
 def _need_events(full: Dataset) -> None:
@@ -217,7 +221,7 @@ def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dic
 
 
 def make_trial(
-    cleaning: Cleaning, settings: Settings, full: Dataset, cut: Instant, tiredness: float | None, *, blended: bool
+    cleaning: Cleaning, settings: Settings, full: Dataset, cut: Instant, learned: Lessons, *, blended: bool
 ) -> Trial:
     """Fit before `cut`; `blended`: fit the blend too, on the days just before `cut` with still older models."""
     before, _ = cleaning.dataset(cut)
@@ -226,7 +230,7 @@ def make_trial(
     if blended:
         older, _ = cleaning.dataset(cut - holdout(full, settings))
         if len(older.interactions):
-            blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), tiredness)
+            blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), learned)
     return _trial(settings, before, models, keep_sources(blend, models), full)
 
 
@@ -236,14 +240,14 @@ def _trial(settings: Settings, before: Dataset, models: Mapping[str, Model], ble
         item_facts=ItemFacts.of(before), offset=0, trained_at=before.as_of, settings_hash=settings.ranking_hash(),
     )  # fmt: skip
     live = Live.from_dataset(before, settings)
-    return Trial(before, bundle, live, targets(after, before, settings.feedback), settings)
+    return Trial(before, bundle, live, targets(after, before, settings.feedback), after.as_of, settings)
 
 
-def blend_after(trial: Trial, tiredness: float | None) -> Blend:
-    """The blend that the days after a trial's cut teach."""
-    wanted = trial.targets.subsets["all"].relevant
+def blend_after(trial: Trial, learned: Lessons) -> Blend:
+    """The blend that the days after a trial's cut teach: what was bought, and what was clicked on slates."""
+    wanted = learned.wanted(trial.targets.subsets["all"].relevant, trial.before, trial.until)
     rng = generator(trial.settings.train.seed, "blend")
-    return learn_blend(state_of(trial), list(trial.before.users.keys.ids), wanted, tiredness, rng)
+    return learn_blend(state_of(trial), list(trial.before.users.keys.ids), wanted, learned.fatigue, rng)
 
 
 def keep_sources(blend: Blend, models: Mapping[str, Model]) -> Blend:
@@ -272,14 +276,6 @@ def attribution(app: App, now: Instant) -> Attribution:
     rows = snapshot.interactions(COLUMNS)
     rows = rows.filter(pc.greater(rows["timestamp"], since))
     return outcomes(recent, rows, app.settings.feedback, now, snapshot.canonical())
-
-
-def measured_fatigue(found: Attribution, settings: Settings) -> float | None:
-    """Logit lost with each showing without a click, from closed slates; None where they are too few."""
-    closed = [outcome for outcome in found.outcomes if outcome.closed and outcome.decision.items]
-    if len(closed) < MIN_OUTCOMES:
-        return None
-    return fatigue(closed, settings.rank.fatigue_window).loss
 
 
 # --- judging
@@ -314,36 +310,54 @@ def _row(matrix: Matrix, row: int) -> list[int]:
     return found
 
 
+def once(ranker: Ranker) -> Ranker:
+    """A ranker that remembers: tables and the gate ask about the same shoppers."""
+    known: dict[tuple[bytes, bool], Indices] = {}
+
+    def rank(user_idx: Indices, exclude: Matrix | None) -> Indices:
+        key = (user_idx.tobytes(), exclude is None)
+        if key not in known:
+            known[key] = ranker(user_idx, exclude)
+        return known[key]
+
+    return rank
+
+
 def rankers_of(trial: Trial) -> dict[str, Ranker]:
     """Every model alone, and the slate; popularity is always there."""
-    models = dict(trial.bundle.models)
+    models, before = dict(trial.bundle.models), trial.before
     if FLOOR not in models:
-        models[FLOOR] = model_class(FLOOR)().fit(trial.before)
-    rankers = {
-        name: offline.model_ranker(model, trial.before, trial.before.as_of, K) for name, model in models.items()
-    }
-    return {**rankers, SLATE: slate_ranker(trial)}
+        models[FLOOR] = model_class(FLOOR)().fit(before)
+    rankers = {name: offline.model_ranker(model, before, before.as_of, K) for name, model in models.items()}
+    return {name: once(ranker) for name, ranker in {**rankers, SLATE: slate_ranker(trial)}.items()}
 
 
-def table_of(trial: Trial) -> list[Row]:
+def table_of(trial: Trial, rankers: Mapping[str, Ranker]) -> list[Row]:
     """The offline table of a trial."""
-    return offline.table(rankers_of(trial), trial.targets, k=K, rng=generator(trial.settings.train.seed, "table"))
+    return offline.table(rankers, trial.targets, k=K, rng=generator(trial.settings.train.seed, "table"))
 
 
-def gate_verdict(app: App, cleaning: Cleaning, trial: Trial, full: Dataset, tiredness: float | None) -> Verdict:
-    """Compare what would be served with popularity, and with the live version's settings fitted on the same days."""
-    rankers = rankers_of(trial)
-    mine = offline.score_by_shopper(rankers[SLATE], trial.targets)
-    floor = offline.score_by_shopper(rankers[FLOOR], trial.targets)
+def live_scores(
+    app: App, cleaning: Cleaning, full: Dataset, trial: Trial, rankers: Mapping[str, Ranker], learned: Lessons
+) -> dict[str, Any] | None:
+    """What the live version's settings reach when they are fitted on the same days; None: nothing is live yet."""
     live = app.bundle()
-    theirs = None
-    if live is not None:
-        theirs = mine
-        before = settings_of(app.settings, live)
-        if before.ranking_hash() != trial.settings.ranking_hash():
-            other = make_trial(cleaning, before, full, trial.before.as_of, tiredness, blended=True)
-            theirs = offline.score_by_shopper(slate_ranker(other), trial.targets)
-    return judge(mine, theirs, floor, generator(trial.settings.train.seed, "gate"))
+    if live is None:
+        return None
+    before = settings_of(app.settings, live)
+    if before.ranking_hash() == trial.settings.ranking_hash():
+        return offline.score_by_shopper(rankers[SLATE], trial.targets)
+    other = make_trial(cleaning, before, full, trial.before.as_of, learned, blended=True)
+    return offline.score_by_shopper(slate_ranker(other), trial.targets)
+
+
+def gate_verdict(
+    rankers: Mapping[str, Ranker], asked: Targets, theirs: Mapping[str, Any] | None, seed: int
+) -> Verdict:
+    """Compare what would be served with the live version, and with popularity."""
+    mine = offline.score_by_shopper(rankers[SLATE], asked)
+    floor = offline.score_by_shopper(rankers[FLOOR], asked)
+    return judge(mine, theirs, floor, generator(seed, "gate"))
 
 
 def settings_of(settings: Settings, bundle: Bundle) -> Settings:

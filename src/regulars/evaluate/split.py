@@ -164,6 +164,17 @@ def targets_of(relevant: Matrix, before: Dataset, organic: Matrix | None = None)
     return Targets(subsets, popularity_of(before), category_levels(before.items.category))
 
 
+def sample(targets: Targets, n: int, rng: np.random.Generator) -> Targets:
+    """The same questions asked of `n` shoppers at most, drawn evenly among those that are asked anything."""
+    asked = targets.subsets["all"].users
+    if len(asked) <= n:
+        return targets
+    members = np.zeros(targets.subsets["all"].relevant.shape[0], dtype=np.bool_)
+    members[rng.choice(asked, n, replace=False)] = True
+    subsets = {name: Target(_only(each.relevant, members), each.exclude) for name, each in targets.subsets.items()}
+    return replace(targets, subsets=subsets)
+
+
 def orders_of(data: Dataset) -> NDArray[np.int64]:
     """Orders of each user `(n_users,)`; purchases without an order are one for each instant."""
     rows = data.interactions[data.interactions.kind == PURCHASE]

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from regulars.core.arrays import Floats, Matrix
-from regulars.core.settings import Settings
 from regulars.rank.blend import Blend, fit_blend
 from regulars.rank.candidates import Candidates
 from regulars.rank.request import Filters, Request
@@ -43,7 +42,7 @@ def learn_blend(
         parts.append(found)
         wishes.append(_wishes(found, wanted[chosen]))
     sources = tuple(bundle.models)
-    blend = fit_blend(sources, _stack(parts), np.concatenate(wishes)) if parts else Blend.prior(sources)
+    blend = fit_blend(sources, _stack(parts), np.concatenate(wishes), rng) if parts else Blend.prior(sources)
     return blend if fatigue is None else replace(blend, fatigue=fatigue)
 
 
@@ -58,8 +57,3 @@ def _stack(parts: Sequence[Candidates]) -> Candidates:
     return Candidates(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Candidates.__dataclass_fields__}
     )
-
-
-def settings_for_learning(settings: Settings) -> Settings:
-    """Candidates as when serving, but nothing hidden: what was wanted must be able to appear."""
-    return settings.change(rank={"exclude": (), "not_due": "demote"})
