@@ -6,7 +6,6 @@ evaluate_once(app)  every model and the slate on the last days, against populari
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from regulars.clean.dataset import Cleaning
 from regulars.core.arrays import Indices, Matrix
 from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
-from regulars.core.errors import InputError, RegularsError
+from regulars.core.errors import InputError, ModelError, RegularsError
 from regulars.core.rng import generator
 from regulars.core.settings import Settings
 from regulars.evaluate import offline
@@ -341,10 +340,15 @@ def live_scores(
     app: App, cleaning: Cleaning, full: Dataset, trial: Trial, rankers: Mapping[str, Ranker], learned: Lessons
 ) -> dict[str, Any] | None:
     """What the live version's settings reach when they are fitted on the same days; None: nothing is live yet."""
-    live = app.bundle()
-    if live is None:
+    name = app.versions.current()
+    try:
+        about = app.versions.about(name) if name else None
+    except ModelError as error:
+        log.warning("the live version cannot be judged against: %s", error)
+        about = None
+    if about is None:
         return None
-    before = settings_of(app.settings, live)
+    before = settings_of(app.settings, about["facts"].get("settings", {}))
     if before.ranking_hash() == trial.settings.ranking_hash():
         return offline.score_by_shopper(rankers[SLATE], trial.targets)
     other = make_trial(cleaning, before, full, trial.before.as_of, learned, blended=True)
@@ -360,9 +364,8 @@ def gate_verdict(
     return judge(mine, theirs, floor, generator(seed, "gate"))
 
 
-def settings_of(settings: Settings, bundle: Bundle) -> Settings:
-    """The settings that a version was trained with, as far as they decide a slate."""
-    saved = json.loads(json.dumps(bundle.facts.get("settings", {})))
+def settings_of(settings: Settings, saved: Mapping[str, Any]) -> Settings:
+    """The settings that a version was trained with (as its facts keep them), as far as they decide a slate."""
     sections = {name: _typed(getattr(settings, name), values) for name, values in saved.items()}
     return replace(settings, **sections)
 

@@ -43,8 +43,9 @@ def slate_text(slate: Slate, catalogue: Catalogue) -> str:
     """A slate a person can read: position, title, score, and why."""
     if not slate.items:
         return f"Nothing to show: {slate.why}"
-    lines = [f"Version {slate.model_version}, {slate.n_candidates} candidates, "
-        f"recommendation {slate.recommendation_id}"]
+    lines = [
+        f"Version {slate.model_version}, {slate.n_candidates} candidates, recommendation {slate.recommendation_id}"
+    ]
     for each in slate.items:
         item = catalogue.get(each.item_id)
         title = item.title if item is not None and item.title else each.item_id
@@ -80,7 +81,7 @@ def doctor(app: App, *, settings: bool, as_json: bool) -> Any:
 
 def examine(app: App) -> dict[str, Any]:
     """Count what is in the shop's folder, run the cleaning rules, and list what looks wrong."""
-    dataset, report = app.dataset()
+    dataset, report = app.cleaning().dataset()
     about = app.versions.about(app.versions.current()) if app.versions.current() else None
     quarantine = sorted(path.name for path in (app.home / "quarantine").glob("*.jsonl"))
     findings: dict[str, Any] = {

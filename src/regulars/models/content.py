@@ -77,7 +77,7 @@ class Content(Model):
         """The history item that adds most to each item's score, -1 where none is like it."""
         self._check_fitted()
         self._check_width(history)
-        weights = history_weights(history, self.power, 0.0)
+        weights = history_weights(history, self.power, self.context_weight)
         shares = self.links_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
         return leading(shares, weights.indices)
 

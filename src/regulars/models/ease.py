@@ -70,7 +70,7 @@ class EASE(Model):
         """The history item that adds most to each item's score, -1 where none adds."""
         self._check_fitted()
         self._check_width(history)
-        weights = history_weights(history, self.power, 0.0)
+        weights = history_weights(history, self.power, self.context_weight)
         shares = self.weights_[np.ix_(weights.indices, item_idx)] * weights.data[:, None]
         return leading(shares, weights.indices)
 

@@ -59,6 +59,6 @@ class ItemKNN(Model):
         """The history item that adds most to each item's score, -1 where none is a neighbour."""
         self._check_fitted()
         self._check_width(history)
-        weights = history_weights(history, self.power, 0.0)
+        weights = history_weights(history, self.power, self.context_weight)
         shares = self.links_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
         return leading(shares, weights.indices)
