@@ -116,8 +116,8 @@ class RankSettings:
     """[rank]: from scores to a slate."""
 
     limit: int = _setting(10, "items in a slate", low=1, high=200)
-    candidates: int = _setting(150, "candidates taken from each model", low=1)
-    diversity: float = _setting(0.15, "how much of the best score an item loses when its like stands above", low=0)
+    candidates: int = _setting(100, "candidates taken from each model", low=1)
+    diversity: float = _setting(0.05, "how much of the best score an item loses when its like stands above", low=0)
     explore: str = _setting("epsilon", "exploring policy", options=("off", "epsilon", "softmax"))
     epsilon: float = _setting(0.1, "chance that an exploring position is drawn at random", low=0, high=1)
     temperature: float = _setting(0.1, "softmax temperature, in units of the blend's spread", low=1e-6)
