@@ -89,7 +89,7 @@ class Model(ABC):
         raise self._cannot(Can.FACTORS)
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
-        """For one shopper: the item of the history (or looked at now) that each of `item_idx` leans on most, else -1."""
+        """For one shopper: the item, of the history or looked at now, each of `item_idx` leans on most, else -1."""
         raise self._cannot(Can.BECAUSE)
 
     def recommend(

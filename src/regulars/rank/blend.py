@@ -88,7 +88,7 @@ class _Lists:
 
     design: Floats  # (total, 2S + 1) says, and whether bought too short ago
     again: Mask  # (total,) bought before
-    wish: Floats  # (total,) sums to 1 in each list
+    wish: Floats  # (total,) sums to at most 1 in each list: what the list weighs
     shift: Floats  # (total,) log of how many unwanted candidates each sampled one stands for
     starts: NDArray[np.intp]  # (n_lists,)
 
@@ -96,8 +96,8 @@ class _Lists:
 def fit_blend(sources: Sequence[str], candidates: Candidates, wanted: Floats, rng: np.random.Generator) -> Blend:
     """Fit the weights so that what shoppers went on to want stands on top.
 
-    `wanted (n, width)` is at or above 0: how much each candidate was wanted in the days after. Rows in which
-    nothing was wanted say nothing. Fewer than 20 lists: the prior stays. Of unwanted candidates each list keeps a
+    `wanted (n, width)` is at or above 0: how much each candidate was wanted in the days after, 1 = bought. A list
+    weighs as much as was wanted in it, at most 1; rows in which nothing was wanted say nothing. Fewer than 20 lists: the prior stays. Of unwanted candidates each list keeps a
     sample, weighted back up (sampled softmax, Bengio & Senecal 2008).
     """
     prior = Blend.prior(sources)
@@ -130,7 +130,7 @@ def _stack(candidates: Candidates, wanted: Floats, rows: NDArray[np.intp], rng: 
     return _Lists(
         design=np.column_stack([candidates.says[rows][keep], candidates.not_due[rows][keep]]).astype(np.float32),
         again=candidates.bought[rows][keep] > 0,
-        wish=(wish / wish.sum(axis=1, keepdims=True))[keep].astype(np.float32),
+        wish=(wish / np.maximum(wish.sum(axis=1, keepdims=True), 1))[keep].astype(np.float32),
         shift=np.where(kept, stands_for[:, None], 0.0)[keep].astype(np.float32),
         starts=np.concatenate(([0], np.cumsum(sizes)[:-1])),
     )
@@ -146,12 +146,13 @@ def _loss(theta: NDArray[np.float64], lists: _Lists, prior: NDArray[np.float64])
     sizes = np.diff(np.append(starts, len(logits)))
     logits -= np.repeat(np.maximum.reduceat(logits, starts), sizes)
     norms = np.log(np.add.reduceat(np.exp(logits), starts))
-    share = np.exp(logits - np.repeat(norms, sizes))
+    worth = np.add.reduceat(lists.wish, starts)
+    share = np.exp(logits - np.repeat(norms, sizes)) * np.repeat(worth, sizes)
     slope = (share - lists.wish) / n_lists
     on_new, on_again = np.where(lists.again, 0, slope), np.where(lists.again, slope, 0)
     gradient = np.concatenate([
         on_new @ design[:, :n_says], on_again @ design[:, :n_says], [on_again.sum(), slope @ design[:, -1]],
     ]).astype(np.float64)  # fmt: skip
     pull = PRIOR_STRENGTH / n_lists * 0.1
-    value = float((norms.sum() - lists.wish @ logits) / n_lists) + 0.5 * pull * float(((theta - prior) ** 2).sum())
+    value = float((worth @ norms - lists.wish @ logits) / n_lists) + 0.5 * pull * float(((theta - prior) ** 2).sum())
     return value, gradient + pull * (theta - prior)
