@@ -97,8 +97,9 @@ def fit_blend(sources: Sequence[str], candidates: Candidates, wanted: Floats, rn
     """Fit the weights so that what shoppers went on to want stands on top.
 
     `wanted (n, width)` is at or above 0: how much each candidate was wanted in the days after, 1 = bought. A list
-    weighs as much as was wanted in it, at most 1; rows in which nothing was wanted say nothing. Fewer than 20 lists: the prior stays. Of unwanted candidates each list keeps a
-    sample, weighted back up (sampled softmax, Bengio & Senecal 2008).
+    weighs as much as was wanted in it, at most 1; rows in which nothing was wanted say nothing. Fewer than 20
+    lists: the prior stays. Of unwanted candidates each list keeps a sample, weighted back up (sampled softmax,
+    Bengio & Senecal 2008).
     """
     prior = Blend.prior(sources)
     rows = np.flatnonzero((wanted.sum(axis=1) > 0) & (candidates.n > 1))
