@@ -25,6 +25,7 @@ from regulars.core.clock import DAY
 from regulars.core.errors import WrongUse
 from regulars.evaluate import offline
 from regulars.feedback.intervals import wilson
+from regulars.models.base import all_cores
 from regulars.practice import ProductPolicy
 from regulars.serve.security import make_keys
 from regulars.simulate.presets import preset
@@ -72,7 +73,7 @@ def run(home: Path | None, *, shoppers: int, items: int, events: int, say: Say) 
     shop = Shop(world)
     with watch.step("history", f"Opening a practice shop: {shoppers:,} shoppers, {items:,} items"):
         files, written = write_history(shop, folder / "import", events)
-    product = ProductPolicy(folder, world, "slate", SEED)
+    product = ProductPolicy(folder, world, "slate", SEED, threads=all_cores())
     app = product.app
     product.clock.at = world.start + shop.day * DAY
     with watch.step("ingest", f"Ingesting {written:,} interactions"):

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
@@ -47,7 +46,7 @@ log = logging.getLogger(__name__)
 MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
 LOOK_BACK = 35 * DAY  # decisions older than this teach nothing new
 COMPACT_ROWS = 5000  # journal rows that are moved to the lake before a training: columns read faster than rows
-JUDGED = 4000  # shoppers whom the gate looks at: more would not change its mind, only its patience
+JUDGED = 3000  # shoppers whom the gate looks at: more would not change its mind, only its patience
 K = 20  # cut-off of every offline table
 SLATE, FLOOR = "slate", "popular"
 Say = Callable[[str], None]
@@ -272,8 +271,8 @@ def attribution(app: App, now: Instant) -> Attribution:
     recent = [event for _, event in snapshot.records("decision", since=since) if isinstance(event, Decision)]
     if not recent:
         return Attribution([], (), {})
-    rows = snapshot.interactions(COLUMNS)
-    rows = rows.filter(pc.greater(rows["timestamp"], since))
+    first = min(each.timestamp for each in recent)
+    rows = snapshot.interactions(COLUMNS, since=first - 1)
     return outcomes(recent, rows, app.settings.feedback, now, snapshot.canonical())
 
 

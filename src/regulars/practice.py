@@ -56,10 +56,10 @@ FIGURES = ("returned@7", "visits", "purchases", "spending", "lost_shoppers", "cl
 class ProductPolicy:
     """One policy with a shop's folder of its own."""
 
-    def __init__(self, folder: Path, world: World, name: str, seed: int) -> None:
+    def __init__(self, folder: Path, world: World, name: str, seed: int, *, threads: int = 1) -> None:
         settings = load_settings(env={}, flags={
             "shop.name": world.preset.name, "shop.practice": True, "train.seed": seed, "train.gate": False,
-            "train.threads": 1, "events.compact_rows": 20_000, "train.holdout": "7d",
+            "train.threads": threads, "events.compact_rows": 20_000, "train.holdout": "7d",
         })  # fmt: skip
         self.clock = ManualClock(world.start)
         self.app = App.create(folder, settings, clock=self.clock)

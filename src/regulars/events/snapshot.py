@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from regulars.core.clock import Instant
@@ -23,11 +24,13 @@ class Snapshot:
     record_files: tuple[str, ...] = field(repr=False)
     tail_records: tuple[tuple[int, Event], ...] = field(repr=False)
 
-    def interactions(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of every interaction, lake and tail, in no particular order."""
-        names = list(columns)
-        parts = [pq.read_table(file, columns=names, partitioning=None) for file in self.files]
-        return pa.concat_tables([*parts, self.tail.select(names)], promote_options="permissive")
+    def interactions(self, columns: Sequence[str], *, since: Instant | None = None) -> pa.Table:
+        """Some columns of every interaction, lake and tail, in no particular order; `since`: only later ones."""
+        names, tail, later = list(columns), self.tail, None
+        if since is not None:
+            later, tail = [("timestamp", ">", since)], tail.filter(pc.greater(tail["timestamp"], since))
+        parts = [pq.read_table(file, columns=names, partitioning=None, filters=later) for file in self.files]
+        return pa.concat_tables([*parts, tail.select(names)], promote_options="permissive")
 
     def records(self, kind: str, *, since: Instant | None = None) -> list[tuple[int, Event]]:
         """Every event of a kind that is not an interaction, by offset; `since`: only those later than that.
