@@ -7,7 +7,7 @@ ARGS ?=
 DATA := $(if $(REGULARS_DATA),$(REGULARS_DATA),$(if $(wildcard ../shared/data),$(abspath ../shared/data)))
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-quick lint bench clean
+.PHONY: demo test test-quick lint bench docs clean
 
 .stamps/core: pyproject.toml constraints.txt
 	@mkdir -p .stamps
@@ -39,6 +39,9 @@ test-quick: .stamps/test
 bench: .stamps/test
 	@for name in online-retail ml1m-ncf practice-shop crash stages; do \
 	  $(BIN)/python bench/run.py $$name --data $(DATA) --json --save || exit 1; done
+
+docs: .stamps/core
+	@$(BIN)/python -c 'from regulars import show; print(show.settings_reference(), end="")' > docs/settings.md
 
 clean:
 	rm -rf $(VENV) .stamps .pytest_cache .mypy_cache .ruff_cache

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regulars.core.errors import RegularsError, WrongUse
+from regulars.core.errors import RegularsError, StorageError, WrongUse
 
 if TYPE_CHECKING:
     from regulars.app import App
@@ -26,6 +27,13 @@ cli = typer.Typer(
 Home = Annotated[Path, typer.Option("--home", envvar="REGULARS_HOME", help="The shop's folder.", show_default="here")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 HERE = Path(".")
+
+
+class Language(StrEnum):
+    """Languages that reasons are written in."""
+
+    en = "en"
+    zh = "zh"
 
 
 def main() -> None:
@@ -61,6 +69,21 @@ def _kernel_cache(home: Path) -> None:
 def _print(value: Any) -> None:
     sys.stdout.write(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
     sys.stdout.write("\n")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(str(path), got=str(error), wanted="a file that can be written") from error
+
+
+def _known_models(names: tuple[str, ...]) -> None:
+    """A misspelt model is an error before anything is read, not a model left out."""
+    from regulars.models.registry import model_class
+
+    for name in names:
+        model_class(name)
 
 
 def _say(text: str) -> None:
@@ -131,6 +154,7 @@ def train(
     from regulars import pipeline
 
     with _open(home) as app:
+        _known_models(app.settings.train.models)
         report = pipeline.train_once(app, say=_say, gate=gate)
     _print(report.to_json() if as_json else report.text())
 
@@ -143,15 +167,15 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Every model and the slate on the last days, against popularity, with intervals."""
-    from regulars import pipeline
-    from regulars.evaluate import offline
+    from regulars import pipeline, show
     from regulars.evaluate import plot as charts
 
     with _open(home, train__models=models or None) as app:
+        _known_models(app.settings.train.models)
         rows = pipeline.evaluate_once(app, say=_say)
     if plot is not None:
-        plot.write_text(charts.to_html(rows), encoding="utf-8")
-    _print(offline.to_json(rows) if as_json else offline.to_markdown(rows))
+        _write(plot, charts.to_html(rows))
+    _print(rows if as_json else show.offline_text(rows))
 
 
 @cli.command()
@@ -166,17 +190,17 @@ def rollback(home: Home = HERE, as_json: AsJson = False) -> None:
 def recommend(
     user: Annotated[str, typer.Argument(metavar="USER", help="User id.")],
     home: Home = HERE,
-    limit: Annotated[int | None, typer.Option(help="Items in the slate.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Items in the slate.", min=1, max=200)] = None,
     item: Annotated[str, typer.Option(help="The item looked at now.")] = "",
-    language: Annotated[str, typer.Option(help="Language of the reasons: en or zh.")] = "",
+    language: Annotated[Language | None, typer.Option(help="Language of the reasons; default: the shop's.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """A slate for a shopper, with reasons. It is journaled like any other decision."""
     from regulars import show
 
     with _open(home) as app:
-        slate = app.recommend(user, limit=limit, item=item, language=language)
-        _print(show.slate_json(slate) if as_json else show.slate_text(slate, app.live.catalogue))
+        slate = app.recommend(user, limit=limit, item=item, language=language or "")
+        _print(show.slate_json(slate, user) if as_json else show.slate_text(slate, app.live.catalogue))
 
 
 @cli.command()
@@ -210,29 +234,32 @@ def serve(
 
 @cli.command()
 def simulate(  # noqa: PLR0913 - options of a command
-    days: Annotated[int, typer.Option(help="Days to play.")] = 60,
+    days: Annotated[int, typer.Option(help="Days to play.", min=1)] = 60,
     policy: Annotated[list[str] | None, typer.Option(help="Policy to play; repeat for several.")] = None,
-    seeds: Annotated[int, typer.Option(help="Worlds to play each policy in.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Worlds to play each policy in.", min=1)] = 5,
     preset: Annotated[str, typer.Option(help="Kind of shop.")] = "default",
     shoppers: Annotated[int, typer.Option(help="Shoppers in the starting cohort.")] = 2000,
     items: Annotated[int, typer.Option(help="Items in the catalogue.")] = 500,
     data: Annotated[Path | None, typer.Option(help="Folder of real logs to compare gaps and skew with.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
-    processes: Annotated[int, typer.Option(help="Runs at a time.")] = 2,
+    processes: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
     as_json: AsJson = False,
 ) -> None:
     """Play policies side by side in a practice shop with known truth."""
-    from regulars import practice
+    from regulars import practice, practice_realism
 
+    # first: a wrong folder is said before minutes of play
+    beside = None if data is None else practice_realism.realism(data, preset, shoppers, items)
     report = practice.compare(
         policy or ["popular", "slate"], days=days, seeds=seeds, preset=preset, shoppers=shoppers, items=items,
         processes=processes, say=_say,
     )  # fmt: skip
     if plot is not None:
-        plot.write_text(report.to_html(), encoding="utf-8")
-    _print(report.to_json() if as_json else report.text())
-    if data is not None:
-        _print(practice.realism(data, preset, shoppers, items))
+        _write(plot, report.to_html())
+    if as_json:
+        _print(report.to_json() | ({"realism": beside.to_json()} if beside else {}))
+    else:
+        _print(report.text() + (f"\n\n{beside.text()}" if beside else ""))
 
 
 @cli.command()

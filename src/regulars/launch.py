@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from regulars.app import App
 from regulars.core.clock import SECOND
 from regulars.core.errors import WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
+from regulars.models.registry import model_class
 from regulars.serve import server
 from regulars.serve.service import Service
 
@@ -33,6 +35,8 @@ def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> Non
         raise WrongUse(str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
                        remedy=f"Run `regulars init {home}` first, or name another folder with --home.")  # fmt: skip
     settings = load_settings(home, flags=flags)
+    for name in settings.train.models:
+        model_class(name)
     server.log_to_stderr(as_json=False)
 
     def announce(opened: server.Opened) -> None:
@@ -44,10 +48,18 @@ def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> Non
     trainer = threading.Thread(target=retrain, args=(home, settings, stop), daemon=True)
     if settings.train.every:
         trainer.start()
+    signal.signal(signal.SIGTERM, _leave)
     try:
         server.run(make_service, settings, home, announce)
+    except KeyboardInterrupt:
+        say("Stopped.")  # what the person was told to press is no failure
     finally:
         stop.set()
+
+
+def _leave(*_: Any) -> None:
+    """End with 0: the server, once it has shut down, raises the signal that stopped it again."""
+    sys.exit(0)
 
 
 def retrain(home: Path, settings: Settings, stop: threading.Event) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -9,11 +11,15 @@ import msgspec
 
 from regulars.app import App
 from regulars.core.data import Dataset
-from regulars.core.settings import sections
+from regulars.core.errors import RegularsError
+from regulars.core.settings import Span, sections
+from regulars.evaluate.offline import Row
 from regulars.events.ingest import ImportReport
 from regulars.events.schema import Profile, Slate
 from regulars.profiles.catalogue import Catalogue
 from regulars.profiles.describe import describe
+
+WIDE = 24  # a value longer than this gets a line of its own
 
 
 def import_json(report: ImportReport) -> Any:
@@ -24,8 +30,8 @@ def import_json(report: ImportReport) -> Any:
 def import_text(report: ImportReport) -> str:
     """An import's counts, and the first bad rows with what is wrong with them."""
     lines = [
-        f"{report.rows:,} rows read ({', '.join(report.layouts)}): {report.accepted:,} events accepted, "
-        f"{report.duplicates:,} known already, {report.items:,} item changes, {report.users:,} shopper changes"
+        f"{report.rows:,} rows read ({', '.join(report.layouts)}): {report.accepted:,} new, "
+        f"{report.duplicates:,} known already; {report.items:,} item changes, {report.users:,} shopper changes"
     ]
     lines += [f"  skipped {n:,}: {what}" for what, n in report.skipped.items()]
     lines += [f"  bad {n:,}: {why}" for why, n in report.bad.items()]
@@ -34,9 +40,40 @@ def import_text(report: ImportReport) -> str:
     return "\n".join(lines)
 
 
-def slate_json(slate: Slate) -> Any:
-    """A slate as plain values."""
-    return msgspec.to_builtins(slate)
+def offline_text(rows: Sequence[Row]) -> str:
+    """The offline table for people: Markdown with aligned columns, intervals in brackets."""
+    table = [
+        ("model", "subset", "users", "NDCG@20", "recall@20", "hit rate@20", "coverage@20", "NDCG against popular")
+    ]
+    table += [
+        (
+            row["model"],
+            row["subset"],
+            f"{row['users']:,}",
+            _interval(row, "ndcg@20"),
+            *(f"{row[key]:.4f}" for key in ("recall@20", "hr@20", "coverage@20")),
+            _interval(row, "vs_popular", sign="+"),
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _interval(row: Row, key: str, sign: str = "") -> str:
+    if key not in row:
+        return "-"
+    return f"{row[key]:{sign}.4f} [{row[f'{key}_low']:{sign}.4f}, {row[f'{key}_high']:{sign}.4f}]"
+
+
+def slate_json(slate: Slate, user_id: str) -> Any:
+    """A slate as plain values; the internal key stays inside."""
+    values = msgspec.to_builtins(slate)
+    return {"user_id": user_id, **{name: value for name, value in values.items() if name != "user_key"}}
 
 
 def slate_text(slate: Slate, catalogue: Catalogue) -> str:
@@ -62,11 +99,7 @@ def profile_json(profile: Profile, user_id: str) -> Any:
 
 def profile_text(profile: Profile, user_id: str, app: App) -> str:
     """A profile as a person would want to read it."""
-    titles = {}
-    for habit in profile.habits:
-        item = app.live.catalogue.get(habit.item_id)
-        titles[habit.item_id] = item.title if item is not None and item.title else habit.item_id
-    return describe(profile, user_id, currency=app.settings.shop.currency, titles=titles)
+    return f"{user_id}\n" + describe(profile, app.live.catalogue, app.settings.shop).rstrip("\n")
 
 
 def doctor(app: App, *, settings: bool, as_json: bool) -> Any:
@@ -82,7 +115,7 @@ def doctor(app: App, *, settings: bool, as_json: bool) -> Any:
 def examine(app: App) -> dict[str, Any]:
     """Count what is in the shop's folder, run the cleaning rules, and list what looks wrong."""
     dataset, report = app.cleaning().dataset()
-    about = app.versions.about(app.versions.current()) if app.versions.current() else None
+    about, damage = _served(app)
     quarantine = sorted(path.name for path in (app.home / "quarantine").glob("*.jsonl"))
     findings: dict[str, Any] = {
         "journal_offset": app.journal.last_offset,
@@ -91,15 +124,24 @@ def examine(app: App) -> dict[str, Any]:
         "rules": [asdict(rule) for rule in report.rules],
         "versions": app.versions.names(), "current": app.versions.current(), "quarantine": quarantine,
     }  # fmt: skip
-    findings["warnings"] = _warnings(app, dataset, about)
+    findings["warnings"] = ([damage] if damage else []) + _warnings(app, dataset, about)
     return findings
+
+
+def _served(app: App) -> tuple[dict[str, Any] | None, str]:
+    """What is known of the version being served, or what is wrong with it."""
+    try:
+        bundle = app.bundle()
+        return (app.versions.about(bundle.version), "") if bundle is not None else (None, "")
+    except RegularsError as error:
+        return None, f"the version being served cannot be loaded: {error}"
 
 
 def _warnings(app: App, dataset: Dataset, about: dict[str, Any] | None) -> list[str]:
     found = []
     if len(dataset.interactions) == 0:
         found.append("no interactions yet: run `regulars ingest FILES`")
-    elif about is None:
+    elif not app.versions.current():
         found.append("no model version yet: run `regulars train`")
     if about is not None and about["settings_hash"] != app.settings.ranking_hash():
         found.append("settings changed since the version being served was trained: run `regulars train`")
@@ -115,8 +157,8 @@ def _doctor_lines(app: App, findings: dict[str, Any], settings: bool) -> list[st
     current = findings["current"] or "none"
     lines = [
         f"{app.settings.shop.name} in {app.home}",
-        f"  journal up to {findings['journal_offset']:,}; {findings['shoppers']:,} shoppers, {findings['items']:,} items, "
-        f"{findings['interactions']:,} interactions, {findings['decisions']:,} decisions",
+        f"  journal up to {findings['journal_offset']:,}; {findings['shoppers']:,} shoppers, "
+        f"{findings['items']:,} items, {findings['interactions']:,} interactions, {findings['decisions']:,} decisions",
         f"  serving version {current}, kept: {', '.join(findings['versions']) or 'none'}",
         f"  quarantine files: {len(findings['quarantine'])}",
         "", "Cleaning", f"  {'rule':22}{'touched':>12}{'dropped':>12}  what it does",
@@ -136,5 +178,49 @@ def settings_lines(app: App) -> list[str]:
         lines.append(f"[{name}]")
         part = getattr(app.settings, name)
         for spec in fields(kind):
-            lines.append(f"  {spec.name:18} {getattr(part, spec.name)!r:24} {spec.metadata['help']}")
+            value = written(getattr(part, spec.name))
+            if len(value) > WIDE:
+                lines += [f"  {spec.name:18} {spec.metadata['help']}:", f"  {'':18}   {value}"]
+            else:
+                lines.append(f"  {spec.name:18} {value:{WIDE}} {spec.metadata['help']}")
     return lines
+
+
+def written(value: Any) -> str:
+    """A setting's value as it stands in TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {number:g}" for key, number in value.items()) + " }" if value else "{}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(written(each) for each in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value!r}"' if isinstance(value, Span) else json.dumps(value, ensure_ascii=False)
+
+
+def settings_reference() -> str:
+    """`docs/settings.md`: every setting with its default, what it takes and what it is for."""
+    lines = [
+        "# Settings", "",
+        "One file, `regulars.toml` in the shop's folder; then environment variables (`REGULARS_RANK_LIMIT=12` sets",
+        "`[rank] limit`); then flags. A key that does not exist or a value out of range is an error that names the",
+        "file, the key and the nearest right name. Durations are texts such as `\"30m\"`, `\"7d\"` or `\"2w\"`.", "",
+        "Written from the schema in `src/regulars/core/settings.py` by `make docs`; a test fails when it is stale.",
+    ]  # fmt: skip
+    for name, kind in sections().items():
+        title = (kind.__doc__ or "").partition(": ")[2].rstrip(".")
+        lines += ["", f"## [{name}]", "", f"{title[:1].upper()}{title[1:]}.", ""]
+        lines += ["| key | default | takes | what it is |", "| --- | --- | --- | --- |"]
+        for spec in fields(kind):
+            default, text = getattr(kind(), spec.name), spec.metadata["help"]
+            lines.append(f"| `{spec.name}` | `{written(default)}` | {_takes(spec.metadata, default)} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _takes(metadata: Mapping[str, Any], default: Any) -> str:
+    if metadata["options"]:
+        return ", ".join(f"`{option}`" for option in metadata["options"])
+    low, high = (None if metadata[end] is None else f"{metadata[end]:g}" for end in ("low", "high"))
+    if low is not None:
+        return f"{low} to {high}" if high is not None else f"at least {low}"
+    kinds = {Span: "duration", bool: "`true`, `false`", dict: "table of numbers", tuple: "list of names"}
+    return kinds.get(type(default), "text")
