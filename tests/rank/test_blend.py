@@ -100,7 +100,9 @@ def test_logits_are_what_the_docstring_says_and_padding_never_wins() -> None:
     candidates.item_idx[0, 2] = -1
     logits = TRUTH.logits(candidates)
     row = int(candidates.bought[0, 0] > 0)
-    by_hand = candidates.says[0, 0] @ TRUTH.weights[row] + row * TRUTH.again + candidates.not_due[0, 0] * TRUTH.not_due
+    by_hand = (
+        candidates.says[0, 0] @ TRUTH.weights[row] + row * TRUTH.again + candidates.not_due[0, 0] * TRUTH.not_due
+    )
     assert logits[0, 0] == pytest.approx(by_hand, rel=1e-5)
     assert logits[0, 2] == -np.inf
 

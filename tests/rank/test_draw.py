@@ -16,7 +16,9 @@ from regulars.rank.draw import Drawn, draw
 NO_PINS = np.zeros((1, 0), dtype=np.int32)
 
 
-def draw_many(scores: list[float], category: list[int], rank: RankSettings, limit: int, n: int, seed: int = 0) -> Drawn:
+def draw_many(
+    scores: list[float], category: list[int], rank: RankSettings, limit: int, n: int, seed: int = 0
+) -> Drawn:
     return draw(
         np.tile(np.array(scores, dtype=np.float32), (n, 1)), np.tile(np.array(category, dtype=np.int32), (n, 1)),
         np.zeros((n, 0), dtype=np.int32), np.full(n, limit, dtype=np.int32), rank,
@@ -64,7 +66,9 @@ SCORES, CATEGORY = [2.0, 1.5, 1.0, 0.5, 0.25], [0, 0, 1, 1, -1]
 @pytest.mark.parametrize("rank", CASES, ids=lambda rank: f"{rank.explore}-{rank.explore_positions}")
 def test_logged_propensities_equal_the_definition_and_slates_sum_to_one(rank: RankSettings) -> None:
     drawn = draw_many(SCORES, CATEGORY, rank, limit=3, n=20_000)
-    seen = {tuple(places): float(p) for places, p in zip(drawn.place.tolist(), drawn.propensity.prod(axis=1), strict=True)}
+    seen = {
+        tuple(places): float(p) for places, p in zip(drawn.place.tolist(), drawn.propensity.prod(axis=1), strict=True)
+    }
     for slate, p in seen.items():
         assert p == pytest.approx(expected(SCORES, CATEGORY, rank, 3, slate), rel=1e-5)
     every = itertools.permutations(range(5), 3)
