@@ -79,15 +79,16 @@ def test_purchases_are_counted_by_instant_and_judged_by_their_gap() -> None:
     events.sort(key=lambda event: event[2])
     history = Histories(
         user_items=sp.csr_array((1, N_ITEMS), dtype=np.float32), indptr=np.array([0, len(events)]),
-        item_idx=np.array([e[0] for e in events], dtype=np.int32), kind=np.array([e[1] for e in events], dtype=np.int8),
+        item_idx=np.array([e[0] for e in events], dtype=np.int32),
+        kind=np.array([e[1] for e in events], dtype=np.int8),
         at=np.array([e[2] * DAY for e in events], dtype=np.int64),
     )  # fmt: skip
     gap = np.array([30, 30, 30, np.inf] + [30] * 5, dtype=np.float32)
     models = {"m": Fixed(row=tuple(range(9, 0, -1))).fit(np.zeros((1, N_ITEMS)))}
     everything = np.ones(N_ITEMS, dtype=np.bool_)
     found = gather(models, history, now, everything, np.full((1, 1), -1, dtype=np.int32), gap, 5)
-    facts = dict(zip(found.item_idx[0].tolist(), zip(found.bought[0].tolist(), found.not_due[0].tolist(), strict=True),
-                     strict=True))  # fmt: skip
+    said = zip(found.bought[0].tolist(), found.not_due[0].tolist(), strict=True)
+    facts = dict(zip(found.item_idx[0].tolist(), said, strict=True))
     assert facts[0] == (3, True)  # 4 < 10 / 2
     assert facts[1] == (1, False)  # 20 > 30 / 2
     assert facts[2] == (0, False)

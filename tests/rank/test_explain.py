@@ -80,15 +80,9 @@ def follow(reason: Reason, item_id: str, slate: Slate, context: str, log: Log) -
     """Raise AssertionError unless the log bears out what the reason says."""
     who, told = slate.user_key, text_of(reason, log)
     if told in ("because-bought", "again", "usual"):
-        bought = log.at(who, reason.item_id, "purchase")
-        assert bought
-        assert bought[-1] <= slate.timestamp
-        if told == "usual":
-            gaps = np.diff(bought) / DAY
-            assert reason.days == pytest.approx(gaps.mean())
-            assert f"{gaps.mean():.0f}" in reason.text
-        if told != "because-bought":
-            assert reason.item_id == item_id
+        follow_purchase(reason, item_id, slate, told, log)
+    elif told.startswith("popular"):
+        follow_popular(reason, item_id, told, log)
     elif told == "because-viewed":
         assert log.at(who, reason.item_id, "view", "click")
         assert not log.at(who, reason.item_id, "purchase")
@@ -99,14 +93,6 @@ def follow(reason: Reason, item_id: str, slate: Slate, context: str, log: Log) -
         assert log.at(who, item_id, "view", "click")
     elif told == "similar":
         assert reason.item_id == context != ""
-    elif told in ("popular-week", "popular-category"):
-        assert log.items[item_id].category[-1] == reason.category
-        assert log.buyers[item_id]
-        assert place_in_category(item_id, log) < TOP_OF_CATEGORY
-        assert told != "popular-week" or log.week_buyers[item_id]
-    elif told == "popular":
-        ranked = sorted((len(log.buyers[each]) for each in log.items), reverse=True)
-        assert len(log.buyers[item_id]) >= ranked[TOP_OF_SHOP - 1]
     elif told == "trending":
         assert item_id in log.rising
     elif told == "taste":
@@ -114,6 +100,28 @@ def follow(reason: Reason, item_id: str, slate: Slate, context: str, log: Log) -
     else:
         assert told == "explore"
         assert (who, item_id) not in log.done
+
+
+def follow_purchase(reason: Reason, item_id: str, slate: Slate, told: str, log: Log) -> None:
+    bought = log.at(slate.user_key, reason.item_id, "purchase")
+    assert bought
+    assert bought[-1] <= slate.timestamp
+    assert told == "because-bought" or reason.item_id == item_id
+    if told == "usual":
+        gaps = np.diff(bought) / DAY
+        assert reason.days == pytest.approx(gaps.mean())
+        assert f"{gaps.mean():.0f}" in reason.text
+
+
+def follow_popular(reason: Reason, item_id: str, told: str, log: Log) -> None:
+    if told == "popular":
+        ranked = sorted((len(log.buyers[each]) for each in log.items), reverse=True)
+        assert len(log.buyers[item_id]) >= ranked[TOP_OF_SHOP - 1]
+        return
+    assert log.items[item_id].category[-1] == reason.category
+    assert log.buyers[item_id]
+    assert place_in_category(item_id, log) < TOP_OF_CATEGORY
+    assert told == "popular-category" or log.week_buyers[item_id]
 
 
 def place_in_category(item_id: str, log: Log) -> int:
@@ -162,7 +170,7 @@ def many(street: Street, language: str, **rank: object) -> list[tuple[Slate, str
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_reason_is_borne_out_by_events(street: Street, log: Log, language: str) -> None:
-    told = defaultdict(int)
+    told: dict[str, int] = defaultdict(int)
     for slate, context in many(street, language):
         for item in slate.items:
             follow(item.reason, item.item_id, slate, context, log)
@@ -214,10 +222,11 @@ def test_this_week_is_not_said_of_an_old_week(street: Street) -> None:
     assert bundle is not None
     old = replace(bundle, trained_at=street.now - FRESH)
     asked = [Request(user_key=-1, recommendation_id="r", limit=20)]
-    fresh, stale = (
-        {item.reason.text for item in slates(asked, State(each, street.app.live, street.app.settings, street.now))[0].items}
-        for each in (replace(bundle, trained_at=street.now), old)
-    )  # fmt: skip
+    texts = []
+    for each in (replace(bundle, trained_at=street.now), old):
+        [slate] = slates(asked, State(each, street.app.live, street.app.settings, street.now))
+        texts.append({item.reason.text for item in slate.items})
+    fresh, stale = texts
     assert any("this week" in text or "these days" in text for text in fresh)
     assert not any("this week" in text or "these days" in text for text in stale)
 

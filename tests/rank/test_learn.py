@@ -39,7 +39,7 @@ def wanting(item: int, worth: float = 1.0) -> Matrix:
 
 def heard(blend: Blend) -> np.ndarray:
     """How much each model's favourite gains for new items: place and rank together."""
-    return blend.weights[0].reshape(-1, 2).sum(axis=1)
+    return np.asarray(blend.weights[0].reshape(-1, 2).sum(axis=1))
 
 
 def test_the_model_that_was_right_is_heard(state: State) -> None:

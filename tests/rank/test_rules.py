@@ -161,7 +161,8 @@ def test_the_step_back_can_be_switched_off_what_was_measured_stays() -> None:
 
 prices = st.one_of(st.none(), st.integers(0, 500))
 items = st.builds(
-    Item, item_id=st.just("x"), price=prices, available=st.booleans(), kind=st.sampled_from(["product", "article", "ad"]),
+    Item, item_id=st.just("x"), price=prices, available=st.booleans(),
+    kind=st.sampled_from(["product", "article", "ad"]),
     released_at=st.sampled_from([None, NOW - DAY, NOW + DAY]),
     category=st.sampled_from([(), ("Food",), ("Food", "Tea"), ("Tea",)]),
 )  # fmt: skip

@@ -24,7 +24,7 @@ def requests(n: int) -> list[Request]:
 @pytest.fixture
 def busy() -> Shop:
     """A shop whose shoppers differ, and which explores."""
-    shop = Shop([Item(item_id=name, category=(name in "abc" and "Tea" or "Coffee",)) for name in NAMES],
+    shop = Shop([Item(item_id=name, category=("Tea" if name in "abc" else "Coffee",)) for name in NAMES],
                 explore="epsilon", epsilon=0.6, explore_positions=3, diversity=0.2)  # fmt: skip
     for user in range(6):
         shop.did("purchase", NAMES[user], user_key=user)

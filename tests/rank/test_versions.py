@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,3 +99,16 @@ def test_a_crash_before_the_rename_leaves_the_old_one(tmp_path: Path, monkeypatc
         versions.publish(bundle("v1"), keep=2)
     assert versions.current() == "v0"
     assert (tmp_path / "models" / f"{CURRENT}.{os.getpid()}").read_text() == "v1"
+
+
+def test_a_model_of_another_shop_is_refused(tmp_path: Path) -> None:
+    here, there = Versions(tmp_path / "here"), Versions(tmp_path / "there")
+    for versions in (here, there):
+        versions.publish(bundle("v0"), keep=2)
+    shutil.rmtree(tmp_path / "here" / "models")
+    shutil.copytree(tmp_path / "there" / "models", tmp_path / "here" / "models")
+    with pytest.raises(ModelError, match=r"a model of another shop, wanted one trained here\. Run `regulars train`"):
+        here.load_current()
+    assert there.load_current() is not None
+    shutil.copytree(tmp_path / "there", tmp_path / "backup")  # the whole folder is the shop
+    assert Versions(tmp_path / "backup").load_current() is not None

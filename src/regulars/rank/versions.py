@@ -1,8 +1,12 @@
-"""Model versions on disk: `models/VERSION/` each, and `models/CURRENT` that names the one being served."""
+"""Model versions on disk: `models/VERSION/` each, and `models/CURRENT` that names the one being served.
+
+`shop.id` in the shop's folder is a random mark that every version carries, so that another shop's are refused.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from regulars.core.errors import ModelError, WrongUse
 from regulars.rank.bundle import FILE, Bundle, read_about
 
 CURRENT = "CURRENT"
+SHOP = "shop.id"
 
 
 class Versions:
@@ -18,6 +23,7 @@ class Versions:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "models"
+        self._mark = home / SHOP
 
     def names(self) -> list[str]:
         """Finished versions, oldest first (names begin with their time)."""
@@ -33,7 +39,23 @@ class Versions:
     def load_current(self) -> Bundle | None:
         """The bundle being served."""
         name = self.current()
-        return Bundle.load(self.folder / name) if name else None
+        if not name:
+            return None
+        bundle = Bundle.load(self.folder / name)
+        mark = self.folder / name / SHOP
+        if not mark.exists() or mark.read_text(encoding="utf-8") != self._shop():
+            raise ModelError(str(self.folder / name), got="a model of another shop", wanted="one trained here",
+                             remedy="Run `regulars train`.")  # fmt: skip
+        return bundle
+
+    def _shop(self) -> str:
+        """The mark of this shop, made when first asked for."""
+        try:
+            with self._mark.open("x", encoding="utf-8") as file:
+                file.write(secrets.token_hex(16))
+        except FileExistsError:
+            pass
+        return self._mark.read_text(encoding="utf-8")
 
     def about(self, name: str) -> dict[str, Any]:
         """What is known of a version, without loading its models."""
@@ -43,6 +65,7 @@ class Versions:
         """Save a bundle, serve it, and drop the oldest versions beyond `keep`."""
         folder = self.folder / bundle.version
         bundle.save(folder)
+        (folder / SHOP).write_text(self._shop(), encoding="utf-8")
         self.switch(bundle.version)
         old = [name for name in self.names() if name != bundle.version]
         for name in old[: max(0, len(old) + 1 - keep)]:
