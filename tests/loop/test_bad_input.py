@@ -20,11 +20,12 @@ def regulars(*words: str | Path, env: dict[str, str] | None = None) -> subproces
 
 
 def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line on standard error; never a traceback."""
+    """The last line on standard error, which progress may precede; never a traceback."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("regulars: ")
-    return done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("regulars: ")
+    return last
 
 
 def test_a_damaged_settings_file(copy: App) -> None:
@@ -39,12 +40,14 @@ def test_an_unknown_key_names_the_nearest(copy: App) -> None:
     assert "'limit'" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["train"], ["evaluate"], ["serve"], ["rollback"]])
 def test_a_folder_without_settings(tmp_path: Path, command: list[str]) -> None:
     assert "regulars init" in complaint(regulars(*command, "--home", tmp_path), 2)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
     assert regulars("init", tmp_path / "shop").returncode == 0
     assert "regulars ingest" in complaint(regulars("train", "--home", tmp_path / "shop"), 1)
@@ -68,6 +71,7 @@ def test_a_port_in_use(copy: App) -> None:
     assert "another [serve] port" in said
 
 
+@pytest.mark.slow
 def test_an_older_format_of_a_version(copy: App) -> None:
     path = copy.home / "models" / copy.versions.current() / "bundle.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 0}))
