@@ -113,3 +113,26 @@ def test_saved_and_read_is_the_same_and_damage_is_named() -> None:
     assert (twin.sources, twin.again, twin.not_due) == (TRUTH.sources, TRUTH.again, TRUTH.not_due)
     with pytest.raises(ModelError, match="blend"):
         Blend.from_json({"sources": ["ease"]})
+
+
+def test_the_leading_source_is_one_that_knows_the_item() -> None:
+    """With weights below 0, a source that says nothing would add most."""
+    blend = Blend(SOURCES, np.array([[-1, -1, 0, 0], [2, 0, 0, 1]], dtype=np.float32), 0.0, 0.0, 0.0)
+    says = np.array([[[0.5, 1.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.5]]], dtype=np.float32)
+    assert blend.leading(says, np.zeros((1, 2), dtype=np.bool_)).tolist() == [[0, 1]]
+    assert blend.leading(says, np.ones((1, 2), dtype=np.bool_)).tolist() == [[0, 0]]
+
+
+def test_a_list_weighs_as_much_as_was_wanted_in_it() -> None:
+    """Faint wishes for one half of the lists give way to strong ones for the other half."""
+    rng = np.random.default_rng(6)
+    candidates = lists(400, 6, rng)
+    best = candidates.says[:, :, 0].argmax(axis=1)
+    worst = candidates.says[:, :, 0].argmin(axis=1)
+    found = {}
+    for faint in (0.05, 1.0):
+        wanted = np.zeros((400, 6), dtype=np.float32)
+        wanted[np.arange(200), best[:200]] = 1
+        wanted[np.arange(200, 400), worst[200:]] = faint
+        found[faint] = fit_blend(SOURCES, candidates, wanted, np.random.default_rng(0)).weights[0, 0]
+    assert found[0.05] > found[1.0] + 1
