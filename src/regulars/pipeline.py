@@ -44,7 +44,7 @@ from regulars.rank.slates import Request, State, slates
 log = logging.getLogger(__name__)
 
 MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
-LOOK_BACK = 35 * DAY  # decisions older than this teach nothing new
+LOOK_BACK = 21 * DAY  # the fatigue window and the purchase window after it: older decisions teach nothing new
 COMPACT_ROWS = 5000  # journal rows that are moved to the lake before a training: columns read faster than rows
 JUDGED = 3000  # shoppers whom the gate looks at: more would not change its mind, only its patience
 K = 20  # cut-off of every offline table

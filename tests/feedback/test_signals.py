@@ -132,8 +132,6 @@ def test_clicks_as_targets() -> None:
     assert found.user_key.tolist() == [1, 1, 2]
     assert found.at.tolist() == [5, 5, 6]
     assert found.propensity.tolist() == [0.5] * 3
-    assert found.scores["ease"][:2].tolist() == [2.0, 2.0]
-    assert np.isnan(found.scores["ease"][2])
     assert found.examination[0] == 1.0
     assert clicks_as_targets([]).item_id == []
 

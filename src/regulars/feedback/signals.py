@@ -63,7 +63,6 @@ class ClickTargets:
     propensity: Doubles  # P(item | items above, request)
     examination: Floats  # of the position, relative to the first
     clicked: Mask
-    scores: dict[str, Floats]  # by source; NaN where the source gave none
 
     def __len__(self) -> int:
         return len(self.slate_idx)
@@ -111,8 +110,6 @@ def clicks_as_targets(outcomes: Sequence[Outcome]) -> ClickTargets:
     shown = showings(outcomes)
     examined, _ = _examination(shown, shown.seen)
     seen = shown.seen
-    given = [item.scores for outcome in shown.outcomes for item in outcome.decision.items]
-    sources = sorted({source for scores in given for source in scores})
     return ClickTargets(
         slate_idx=shown.outcome_idx[seen],
         user_key=shown.user_key[seen],
@@ -122,10 +119,6 @@ def clicks_as_targets(outcomes: Sequence[Outcome]) -> ClickTargets:
         propensity=shown.propensity[seen],
         examination=examined[shown.position[seen]].astype(np.float32),
         clicked=shown.clicked[seen],
-        scores={
-            source: np.array([scores.get(source, np.nan) for scores in given], dtype=np.float32)[seen]
-            for source in sources
-        },
     )
 
 
