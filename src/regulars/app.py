@@ -49,8 +49,10 @@ class App:
     def open(cls, home: Path, *, flags: Mapping[str, Any] | None = None, clock: Clock | None = None) -> Self:
         """Open a shop's folder that `init` has made."""
         if not (home / FILE_NAME).exists():
-            raise WrongUse(str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
-                           remedy=f"Run `regulars init {home}` first, or name another folder with --home.")  # fmt: skip
+            raise WrongUse(
+                str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
+                remedy=f"Run `regulars init {home}` first, or name another folder with --home.",
+            )  # fmt: skip
         return cls(home, load_settings(home, flags=flags), clock or SystemClock())
 
     @classmethod

@@ -146,8 +146,10 @@ def compare(shop: Shop, product: ProductPolicy, versions: Sequence[str]) -> list
             stats = trial.step(dry, dry.record)
             clicked, slates = clicked + int(stats.clicked_slates.sum()), slates + int(stats.slates.sum())
         low, high = wilson(clicked, slates)
-        results.append({"click_rate": clicked / max(slates, 1), "click_rate_low": float(low), "click_rate_high": float(high),
-                        "slates": slates, "model_version": version})  # fmt: skip
+        results.append({
+            "click_rate": clicked / max(slates, 1), "click_rate_low": float(low), "click_rate_high": float(high),
+            "slates": slates, "model_version": version,
+        })  # fmt: skip
     return results
 
 

@@ -114,7 +114,8 @@ class ProductPolicy:
         state = State(self._bundle, self.live, self.settings, now, policy=self.name, explain=False)
         asked = [
             Request(
-                user_key=self._keys[self.world.shopper_ids[who]], recommendation_id=f"{self.seed}-{request.day}-{request.slot}-{who}",
+                user_key=self._keys[self.world.shopper_ids[who]],
+                recommendation_id=f"{self.seed}-{request.day}-{request.slot}-{who}",
                 slot=request.slot, limit=request.limit, item=self.world.item_ids[item] if item >= 0 else "",
             )
             for who, item in zip(request.shopper.tolist(), request.context_item.tolist(), strict=True)
@@ -255,7 +256,8 @@ def _nobody(table: Any) -> None:
 def _played(game: Game, ledger: Ledger, start: float, settings_hash: str) -> dict[str, Any]:
     figures = ledger.figures()
     return {
-        **asdict(game), **figures.means(), "slate_share": float(figures.slate_purchases.sum() / max(figures.purchases.sum(), 1)),
+        **asdict(game), **figures.means(),
+        "slate_share": float(figures.slate_purchases.sum() / max(figures.purchases.sum(), 1)),
         "seconds": round(time.perf_counter() - start, 1), "settings_hash": settings_hash,
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }  # fmt: skip
