@@ -247,8 +247,10 @@ def simulate(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Play policies side by side in a practice shop with known truth."""
     from regulars import practice, practice_realism
+    from regulars.simulate.presets import preset as preset_of
 
-    # first: a wrong folder is said before minutes of play
+    # first what is quick: a wrong preset or folder is said before minutes of play
+    preset_of(preset, shoppers=shoppers, items=items)
     beside = None if data is None else practice_realism.realism(data, preset, shoppers, items)
     report = practice.compare(
         policy or ["popular", "slate"], days=days, seeds=seeds, preset=preset, shoppers=shoppers, items=items,

@@ -158,7 +158,8 @@ def _doctor_lines(app: App, findings: dict[str, Any], settings: bool) -> list[st
     lines = [
         f"{app.settings.shop.name} in {app.home}",
         f"  journal up to {findings['journal_offset']:,}; {findings['shoppers']:,} shoppers, "
-        f"{findings['items']:,} items, {findings['interactions']:,} interactions, {findings['decisions']:,} decisions",
+        f"{findings['items']:,} items, {findings['interactions']:,} interactions, "
+        f"{findings['decisions']:,} decisions",
         f"  serving version {current}, kept: {', '.join(findings['versions']) or 'none'}",
         f"  quarantine files: {len(findings['quarantine'])}",
         "", "Cleaning", f"  {'rule':22}{'touched':>12}{'dropped':>12}  what it does",
