@@ -46,7 +46,7 @@ def clicks(*rows: tuple[int, str, int, float, bool]) -> ClickTargets:
     return ClickTargets(
         slate_idx=np.arange(n), user_key=np.array(user_key), at=np.array(at), item_id=item_id,
         position=np.zeros(n, dtype=np.int64), propensity=np.ones(n),
-        examination=np.array(examination, dtype=np.float32), clicked=np.array(clicked), scores={},
+        examination=np.array(examination, dtype=np.float32), clicked=np.array(clicked),
     )  # fmt: skip
 
 
