@@ -112,8 +112,11 @@ def make_shop(home: Path, scratch: Path) -> tuple[str, list[str], float]:
     words = np.array([f"word{number}" for number in range(2000)])
     chosen = words[rng.integers(0, 2000, (N_ITEMS, 4))]
     titles = [" ".join(row) for row in chosen]
-    pq.write_table(pa.table({"item_id": [f"I{number}" for number in range(N_ITEMS)], "title": titles,
-                             "category": [f"c{number % 200}" for number in range(N_ITEMS)]}), scratch / "items.parquet")  # fmt: skip
+    catalogue = pa.table({
+        "item_id": [f"I{number}" for number in range(N_ITEMS)], "title": titles,
+        "category": [f"c{number % 200}" for number in range(N_ITEMS)],
+    })  # fmt: skip
+    pq.write_table(catalogue, scratch / "items.parquet")
     settings = load_settings(env={}, flags={"train.gate": False})
     with App.create(home, settings, clock=ManualClock(now)) as app:
         key = make_keys(home).admin

@@ -288,8 +288,11 @@ def demo(
 ) -> None:
     """The whole loop on a practice shop: ingest, train, evaluate, slates, outcomes, retrain; then serve it."""
     from regulars import demo as demonstration
+    from regulars.core.clock import SystemClock
 
-    summary = demonstration.run(home, shoppers=shoppers, items=items, events=events, say=_say)
+    summary = demonstration.run(
+        home, shoppers=shoppers, items=items, events=events, now=SystemClock().now(), say=_say
+    )
     if once:
         sys.stdout.write(json.dumps(summary.to_json()) + "\n")
         return

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from regulars import pipeline, show
 from regulars.app import App
-from regulars.core.clock import DAY
+from regulars.core.clock import DAY, Instant
 from regulars.core.errors import WrongUse
 from regulars.evaluate import offline
 from regulars.feedback.intervals import wilson
@@ -63,8 +63,8 @@ class Summary:
         }  # fmt: skip
 
 
-def run(home: Path | None, *, shoppers: int, items: int, events: int, say: Say) -> Summary:
-    """Play the whole loop once in `home` (None: a fresh folder that stays)."""
+def run(home: Path | None, *, shoppers: int, items: int, events: int, now: Instant, say: Say) -> Summary:
+    """Play the whole loop once in `home` (None: a fresh folder that stays); it ends in the week before `now`."""
     folder = home or Path(tempfile.mkdtemp(prefix="regulars-demo-"))
     if folder.exists() and any(folder.iterdir()):
         raise WrongUse(str(folder), got="a folder that is not empty", wanted="a new folder for the demonstration")
@@ -72,7 +72,7 @@ def run(home: Path | None, *, shoppers: int, items: int, events: int, say: Say) 
     world = World(preset("default", shoppers=shoppers, items=items), SEED)
     shop = Shop(world)
     with watch.step("history", f"Opening a practice shop: {shoppers:,} shoppers, {items:,} items"):
-        files, written = write_history(shop, folder / "import", events)
+        files, written = write_history(shop, folder / "import", events, now)
     product = ProductPolicy(folder, world, "slate", SEED, threads=all_cores())
     app = product.app
     product.clock.at = world.start + shop.day * DAY
@@ -103,7 +103,7 @@ def run(home: Path | None, *, shoppers: int, items: int, events: int, say: Say) 
     return summary
 
 
-def write_history(shop: Shop, folder: Path, least: int) -> tuple[list[Path], int]:
+def write_history(shop: Shop, folder: Path, least: int, now: Instant) -> tuple[list[Path], int]:
     """Play days without slates until the log is long enough; write it as files in the own layout."""
     folder.mkdir(parents=True)
     days, written = [], 0
@@ -113,6 +113,11 @@ def write_history(shop: Shop, folder: Path, least: int) -> tuple[list[Path], int
         if written >= least:
             break
     log = pa.concat_tables(days)
+    ahead = shop.world.start + (shop.day + SERVED_DAYS + COMPARED_DAYS) * DAY
+    moved = (now - ahead) // (7 * DAY) * (7 * DAY)  # whole weeks: weekdays stay
+    shop.world.start += moved
+    at = log.schema.get_field_index("timestamp")
+    log = log.set_column(at, "timestamp", pc.add(log["timestamp"], moved))
     log = log.set_column(
         log.schema.get_field_index("price"), "price", pc.divide(log["price"].cast(pa.float64()), 100.0)
     )

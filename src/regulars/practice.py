@@ -58,7 +58,7 @@ class ProductPolicy:
 
     def __init__(self, folder: Path, world: World, name: str, seed: int, *, threads: int = 1) -> None:
         settings = load_settings(env={}, flags={
-            "shop.name": world.preset.name, "shop.practice": True, "train.seed": seed, "train.gate": False,
+            "shop.name": "Practice shop", "shop.practice": True, "train.seed": seed, "train.gate": False,
             "train.threads": threads, "events.compact_rows": 20_000, "train.holdout": "7d",
         })  # fmt: skip
         self.clock = ManualClock(world.start)

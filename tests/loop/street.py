@@ -44,7 +44,7 @@ def open_street(folder: Path, settings: Settings | None = None, *, seed: int = 3
     """Play days without slates, write the log as files, and ingest them into `folder`."""
     world = World(preset("default", shoppers=SHOPPERS, items=ITEMS), seed)
     shop = Shop(world)
-    files, _ = demo.write_history(shop, folder / "import", EVENTS)
+    files, _ = demo.write_history(shop, folder / "import", EVENTS, world.start + 60 * DAY)
     clock = ManualClock(world.start + shop.day * DAY + 2 * HOUR)
     app = App.create(folder / "home", settings or settings_of_street(), clock=clock)
     app.ingest(files)

@@ -34,7 +34,7 @@ def brute(x: np.ndarray, k: int, shrink: float) -> np.ndarray:
     for row, values in enumerate(cosine):
         best = np.lexsort((np.arange(len(values)), -np.round(values, 6)))[:k]
         kept[row, best] = values[best]
-    return kept
+    return np.asarray(kept)
 
 
 @settings(max_examples=25, deadline=None)

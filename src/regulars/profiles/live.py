@@ -55,7 +55,7 @@ class Live:
         self.price_cuts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._people = People()
         self._log = EventLog.empty(settings.clean.session_gap)
-        self._shown = ShownLog(np.zeros(0, dtype=SHOWN), settings.rank.fatigue_window, 0)
+        self._shown = ShownLog(np.zeros(0, dtype=SHOWN), settings, 0)
         self._clock = ShopClock(settings.shop.timezone)
         self._alignments = Alignments()
         self._lock = threading.RLock()
@@ -76,7 +76,7 @@ class Live:
         live._people = People.from_users(dataset.users, dataset.as_of)
         live._log = EventLog.from_dataset(dataset, settings.clean, live._clock)
         live.cuts = cut_points(live._log.states, dataset.as_of)
-        live._shown = ShownLog(_recent(dataset.shown, dataset.as_of - window), window, len(dataset.users))
+        live._shown = ShownLog(_recent(dataset.shown, dataset.as_of - window), settings, len(dataset.users))
         for event in records:
             live._record(event)
         return live
@@ -96,7 +96,7 @@ class Live:
         )
         live._log = EventLog(events, states, settings.clean.session_gap)
         shown = snapshot.read_rows(folder, manifest, "shown", SHOWN)
-        live._shown = ShownLog(shown, settings.rank.fatigue_window, len(states))
+        live._shown = ShownLog(shown, settings, len(states))
         return live
 
     def save(self, folder: Path) -> None:

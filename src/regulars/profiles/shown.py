@@ -9,6 +9,7 @@ from regulars.core.arrays import Indices
 from regulars.core.clock import Instant
 from regulars.core.data import CART, CLICK, PURCHASE, VIEW
 from regulars.core.jit import kernel
+from regulars.core.settings import Settings
 from regulars.profiles.fold import Events, States
 
 SHOWN = np.dtype(
@@ -51,14 +52,18 @@ def _touch(events: Events, here: int, horizon: Instant, touched: NDArray[np.int6
 @kernel
 def count_shown(
     shown: NDArray[np.void], newest: Indices, events: Events, states: States,
-    shoppers: NDArray[np.int64], horizon: Instant, ends: NDArray[np.int64], out: tuple[Indices, Indices, int],
+    shoppers: NDArray[np.int64], span: tuple[Instant, int], ends: NDArray[np.int64],
+    out: tuple[Indices, Indices, int],
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Items shown after `horizon` and after the shopper's last touch of them, with how often.
+    """Items shown after the horizon and after the shopper's last touch of them, with how often.
 
+    `span` is (horizon, gap): showings closer than `gap` to a later one are of the same visit and count with it.
     Fills `out = (item_idx, times, number of items)`, row i from `ends[i]`; returns where each row ends.
     """
     out_items, out_times, n_items = out
+    horizon, gap = span
     touched, times = np.zeros(n_items, dtype=np.int64), np.zeros(n_items, dtype=np.int32)
+    counted_at = np.zeros(n_items, dtype=np.int64)
     stops = ends[:-1].copy()
     for i in range(len(shoppers)):
         here = newest[shoppers[i]] if shoppers[i] >= 0 else -1
@@ -67,12 +72,14 @@ def count_shown(
         _touch(events, states[shoppers[i]]["newest"], horizon, touched, True)
         stop = stops[i]
         while here >= 0:
-            item = shown[here]["item"]
-            if shown[here]["seen"] != UNSEEN and shown[here]["at"] > max(horizon, touched[item]):
+            item, at = shown[here]["item"], shown[here]["at"]
+            if shown[here]["seen"] != UNSEEN and at > max(horizon, touched[item]):
                 if times[item] == 0:
                     out_items[stop] = item
                     stop += 1
-                times[item] += 1
+                if times[item] == 0 or abs(counted_at[item] - at) >= gap:
+                    times[item] += 1
+                    counted_at[item] = at
             here = shown[here]["earlier"]
         for place in range(stops[i], stop):
             out_times[place] = times[out_items[place]]
@@ -85,8 +92,9 @@ def count_shown(
 class ShownLog:
     """Rows of what was shown, linked by shopper; rows older than the window go when space is needed."""
 
-    def __init__(self, rows: NDArray[np.void], window: int, n_shoppers: int) -> None:
-        self._window, self._n = window, len(rows)
+    def __init__(self, rows: NDArray[np.void], settings: Settings, n_shoppers: int) -> None:
+        self._window, self._gap = int(settings.rank.fatigue_window), int(settings.clean.session_gap)
+        self._n = len(rows)
         self._rows = rows
         self._newest = np.full(n_shoppers, -1, dtype=np.int32)
         self._n_rows = np.zeros(n_shoppers, dtype=np.int32)
@@ -138,7 +146,14 @@ class ShownLog:
         if not ends[-1]:
             return ends, item_idx, times
         stops = count_shown(
-            self._rows, self._newest, events, states, known, now - self._window, ends, (item_idx, times, n_items)
+            self._rows,
+            self._newest,
+            events,
+            states,
+            known,
+            (now - self._window, self._gap),
+            ends,
+            (item_idx, times, n_items),
         )
         lengths = stops - ends[:-1]
         indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)

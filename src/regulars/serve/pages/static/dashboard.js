@@ -89,16 +89,23 @@ function drawPositions(rows) {
 
 const plain = (value) => (typeof value === "number" ? (Number.isInteger(value) ? count(value) : value.toFixed(4)) : String(value ?? ""));
 
-function offlineTable(version) {
-  const keys = [...new Set(version.table.flatMap((row) => Object.keys(row)))].filter((key) => !/_(low|high)$/.test(key));
+const COLUMNS = ["model", "users", "ndcg@20", "vs_popular", "recall@20", "hr@20", "coverage@20", "diversity@20"];
+const SUBSETS = { all: "All that was bought", new: "New to the shopper", organic: "What no slate caused" };
+
+function offlineTable(version, subset) {
+  const rows = version.table.filter((row) => row.subset === subset);
   const cell = (key) => (row) => (`${key}_low` in row ? `${plain(row[key])} (${plain(row[`${key}_low`])} – ${plain(row[`${key}_high`])})` : plain(row[key]));
-  return table(`Offline table of ${version.version}`, version.table, keys.map((key) => [key, cell(key), version.table.some((row) => typeof row[key] === "number")]));
+  const keys = COLUMNS.filter((key) => rows.some((row) => key in row));
+  return el("details", subset === "all" ? { open: true } : {},
+    el("summary", {}, SUBSETS[subset] || subset.replaceAll("-", ", ")),
+    table(`${subset}, offline, ${version.version}`, rows, keys.map((key) => [key, cell(key), typeof rows[0][key] === "number"])));
 }
 
-function verdictText(verdict) {
-  if (typeof verdict === "string") return verdict;
-  const parts = Object.entries(verdict).map(([key, value]) => `${key.replaceAll("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : plain(value)}`);
-  return parts.length ? parts.join(" · ") : "no verdict kept";
+function verdictOf(verdict) {
+  if (!verdict.reasons) return el("p", {}, "No verdict was kept.");
+  return el("div", {},
+    el("p", {}, el("b", {}, `Gate: ${verdict.accepted ? "let in" : "kept out"}`)),
+    el("ul", { class: "small" }, ...verdict.reasons.map((reason) => el("li", {}, reason))));
 }
 
 function drawVersions(versions) {
@@ -111,9 +118,9 @@ function drawVersions(versions) {
   place.replaceChildren(...versions.map((version, i) =>
     el("details", { class: "version", "data-version": version.version, ...(open.has(version.version) || (i === 0 && !open.size) ? { open: true } : {}) },
       el("summary", {}, el("strong", {}, version.version), version.current ? el("span", { class: "tag live" }, "in place") : null, el("span", { class: "muted small" }, `data up to ${version.trained_at.replace("T", " ").slice(0, 16)}`)),
-      el("p", {}, el("b", {}, "Gate: "), verdictText(version.verdict)),
+      verdictOf(version.verdict),
       el("p", { class: "muted small" }, `Models: ${version.models.join(", ")}`),
-      version.table.length ? offlineTable(version) : el("p", { class: "empty" }, "No offline table was kept."))));
+      ...(version.table.length ? [...new Set(version.table.map((row) => row.subset))].map((subset) => offlineTable(version, subset)) : [el("p", { class: "empty" }, "No offline table was kept.")]))));
 }
 
 let drawn = "";
