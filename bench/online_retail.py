@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from rankings import rank_for
 from regulars import pipeline, show
 from regulars.app import App
 from regulars.core.clock import ManualClock, parse_instant
@@ -126,7 +127,7 @@ def score(app: App, lines: pa.Table, cut: int, models: Sequence[str] | None) -> 
             hits = {c: [i for i in items if subset == "all" or i not in bought[c]] for c, items in relevant.items()}
             hits = {c: items for c, items in hits.items() if items}
             exclude = {c: tuple(bought[c]) if subset == "new" else () for c in hits}
-            ranked = pipeline.rank_for(app, bundle, name, [str(c) for c in hits], [exclude[c] for c in hits], K)
+            ranked = rank_for(app, bundle, name, [str(c) for c in hits], [exclude[c] for c in hits], K)
             rows.append({"model": name, "subset": subset, **_metrics(ranked, list(hits.values()))})
     return rows
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.runs import Run
+from regulars.events import database
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,17 @@ def test_a_data_folder_without_the_logs(run: Run, tmp_path: Path) -> None:
     done = run("simulate", "--policy", "random", "--data", tmp_path)
     assert done.code == 1
     assert os.path.join("online_retail_0910", "transactions.parquet") in done.err
+
+
+def test_a_locked_journal_is_said_so(run: Run, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("event_type,timestamp,user_id,item_id\nview,2026-03-01T00:00:00Z,ann,tea\n")
+    other = sqlite3.connect(empty / "journal.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    done = run("ingest", rows, "--home", empty)
+    other.execute("ROLLBACK")
+    other.close()
+    assert done.code == 1
+    assert "locked" in done.err
+    assert run("ingest", rows, "--home", empty).code == 0

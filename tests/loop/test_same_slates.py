@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from loop.street import Street
-from regulars import pipeline
+from rankings import rank_for
 from regulars.app import App
 from regulars.core.clock import ManualClock
 from regulars.events.schema import Decision
@@ -21,7 +21,7 @@ def test_fifty_slates_of_a_bench_equal_those_of_the_started_server(copy: App, st
     with App.open(copy.home, flags=flags, clock=ManualClock(street.now)) as app:
         bundle, who = app.bundle(), street.world.shopper_ids[:N]
         assert bundle is not None
-        ranked = pipeline.rank_for(app, bundle, "slate", who, [()] * N, K)
+        ranked = rank_for(app, bundle, "slate", who, [()] * N, K)
         keys = app.identities.keys([f"u:{name}" for name in who])
         asked = [Request(user_key=key, recommendation_id=str(row), limit=K) for row, key in enumerate(keys)]
         benched = slates(asked, State(bundle, app.live, app.settings, app.clock.now()))

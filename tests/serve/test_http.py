@@ -210,7 +210,7 @@ def test_metrics_and_description(doors: Doors) -> None:
     bodies = [spec["requestBody"] for methods in schema["paths"].values() for spec in methods.values()
               if "requestBody" in spec]  # fmt: skip
     assert len(bodies) == 5
-    assert all(body["content"]["application/json"]["examples"] for body in bodies)
+    assert all(body["content"]["application/json"]["schema"]["examples"] for body in bodies)
 
 
 def test_models_are_swapped_under_load_without_a_failure(doors: Doors) -> None:

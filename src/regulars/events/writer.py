@@ -67,7 +67,8 @@ class Writer:
             while len(waiting) < MOST_JOBS and not self._jobs.empty():
                 waiting.append(self._jobs.get())
             going = None not in waiting
-            self._commit([each for each in waiting if each is not None])
+            if batch := [each for each in waiting if each is not None]:
+                self._commit(batch)
 
     def _commit(self, batch: list[tuple[Job, Future[Any]]]) -> None:
         try:

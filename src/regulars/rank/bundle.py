@@ -141,7 +141,8 @@ def read_about(folder: Path) -> dict[str, Any]:
                          remedy="Run `regulars train`.") from error  # fmt: skip
     wanted = {"format", "version", "models", "blend", "offset", "trained_at", "settings_hash", "facts", "sums"}
     if not isinstance(about, dict) or not wanted <= about.keys():
-        raise ModelError(str(folder / FILE), got="another form", wanted=f"the keys {sorted(wanted)}")
+        raise ModelError(str(folder / FILE), got="another form", wanted=f"the keys {sorted(wanted)}",
+                         remedy="Run `regulars train`.")  # fmt: skip
     if about["format"] != FORMAT:
         raise ModelError(str(folder), got=f"format {about['format']}", wanted=f"format {FORMAT}",
                          remedy="Run `regulars train`.")  # fmt: skip
