@@ -120,7 +120,7 @@ def test_changed_outcomes_change_the_next_model(play: Play) -> None:
 
 def test_a_clearly_worse_candidate_is_rejected_and_the_live_one_stays(copy: App) -> None:
     before, slate = copy.versions.current(), copy.recommend(WHO, limit=5)
-    with App.open(copy.home, flags={"train.models": "random"}, clock=copy.clock) as worse:
+    with App.open(copy.home, flags={"train.models": "random", "train.holdout": "7d"}, clock=copy.clock) as worse:
         report = train_once(worse)
         assert not report.accepted
         assert any("worse than" in reason and "on all" in reason for reason in report.reasons), report.reasons

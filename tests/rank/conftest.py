@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from regulars.core.arrays import Scores
-from regulars.core.clock import DAY
+from regulars.core.clock import DAY, HOUR
 from regulars.core.data import Dataset, Histories, IdMap
 from regulars.core.settings import Settings
 from regulars.events.schema import Decision, Interaction, Item, ItemChange, Reason, SlateItem
@@ -69,7 +69,10 @@ class Shop:
         self.live.apply(at, Interaction(event_id=f"e{at}", user_key=user_key, event_type=kind, item_id=item_id,
                                         timestamp=NOW - int(days_ago * DAY)))  # fmt: skip
 
-    def show(self, *item_ids: str, times: int = 1, days_ago: float = 2.0, user_key: int = 1) -> None:
+    def show(
+        self, *item_ids: str, times: int = 1, days_ago: float = 2.0, user_key: int = 1, apart: int = HOUR
+    ) -> None:  # fmt: skip
+        """Show items, each time in another visit unless `apart` is shorter than one."""
         for _ in range(times):
             at = self.live.offset + 1
             items = tuple(
@@ -78,7 +81,8 @@ class Shop:
                 for place, item_id in enumerate(item_ids)
             )  # fmt: skip
             self.live.apply(at, Decision(
-                event_id=f"d{at}", timestamp=NOW - int(days_ago * DAY), user_key=user_key, slot="home",
+                event_id=f"d{at}", timestamp=NOW - int(days_ago * DAY) - at * apart,
+                user_key=user_key, slot="home",
                 policy="slate", model_version="v", settings_hash="", items=items, n_candidates=len(items),
             ))  # fmt: skip
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank.conftest import NOW, Shop, goods
-from regulars.core.clock import DAY
+from regulars.core.clock import DAY, MINUTE
 from regulars.events.schema import Item, Slate
 from regulars.rank.rules import TIRED
 from regulars.rank.slates import Filters, Request, slates
@@ -138,6 +138,15 @@ def test_shown_again_and_again_without_a_click_steps_back() -> None:
     assert scores["b"] == fresh["b"]
     shop.show("a")
     assert names(shop) == "bcdefa"
+
+
+def test_a_visit_counts_once_however_often_its_pages_are_loaded() -> None:
+    shop, twin = Shop(goods(), fatigue_after=4), Shop(goods(), fatigue_after=4)
+    shop.show("a", times=6, apart=MINUTE)
+    twin.show("a")
+    assert names(shop) == names(twin) == "abcdef"
+    shop.show("a", times=6)
+    assert names(shop)[-1] == "a"
 
 
 def test_a_click_and_time_refresh_an_item() -> None:
