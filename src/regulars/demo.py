@@ -33,7 +33,7 @@ from regulars.simulate.shop import Shop
 from regulars.simulate.world import World
 
 SEED = 1
-SERVED_DAYS = 2  # days that the first version serves before the second is trained
+SERVED_DAYS = 1  # days that the first version serves before the second is trained
 COMPARED_DAYS = 1  # days that both versions serve, from the same morning
 HISTORY_LIMIT = 400  # days of log at most
 Say = Callable[[str], None]
