@@ -3,8 +3,8 @@
 Every model is fitted on all the other pairs, with the settings below. They were chosen by NDCG@10 on a validation
 part: each user's last train film (by the order of the SASRec files) held out against 99 films drawn at random,
 the rest to fit on. Those 99 were drawn among films that a user never has anywhere, the test film included, so in
-that one way the search knew of the test pairs; no test score was read. `--preset validation` repeats such a search over GRID with
-draws of its own (films without a train pair), so neighbouring settings may change places. Found at the choice:
+that one way the search knew of the test pairs; no test score was read. `--preset validation` repeats such a search
+over GRID with draws of its own (films without a train pair), so neighbouring settings may change places. Found:
 item-knn .4137 (next .4135 with user_power .5), ease .4623 (l2 1500 .4610, 500 .4580), als .4635 with 128 factors
 (alpha 10 .4634, 64 factors .4587; 192 factors .4661 and four times the time were left aside).
 """
