@@ -44,16 +44,18 @@ from regulars.core.topk import top_k
 from regulars.core.data import Histories
 from regulars.rank.candidates import gather
 from regulars.rank.draw import draw
+from regulars.rank.retrieve import retrievers
+from regulars.models.als import ALS
 from regulars.models.popular import Popular
 from regulars.models.item_knn import ItemKNN
 
 rng = np.random.default_rng(0)
 x = (rng.random((6, 8)) < 0.5).astype(np.float32)
 x[:, 0] = 1
-models = {"popular": Popular().fit(x), "item-knn": ItemKNN().fit(x)}
+models = {"popular": Popular().fit(x), "item-knn": ItemKNN().fit(x), "als": ALS(factors=2).fit(x)}
 history = Histories.from_matrix(x[:3])
 banned = np.array([[1], [-1], [2]], dtype=np.int32)
-found = gather(models, history, 10, np.ones(8, dtype=np.bool_), banned, np.full(8, 5, dtype=np.float32), 4)
+found = gather(retrievers(models), history, 10, np.ones(8, dtype=np.bool_), banned, np.full(8, 5, dtype=np.float32), 4)
 scores = found.says.sum(axis=2)
 scores[found.item_idx < 0] = -np.inf
 said = {"item_idx": found.item_idx, "says": found.says, "bought": found.bought, "n": found.n}
@@ -71,5 +73,5 @@ def test_rank_kernels_say_the_same_without_the_compiler() -> None:
     compiled, plain = json.loads(run(RANK, NUMBA_DISABLE_JIT="0")), json.loads(run(RANK, NUMBA_DISABLE_JIT="1"))
     assert compiled.keys() == plain.keys()
     for name, said in compiled.items():  # sums of float32 may differ in the last place
-        np.testing.assert_allclose(said, plain[name], rtol=0, atol=1e-5 if name in FLOATS else 0, err_msg=name)
+        np.testing.assert_allclose(said, plain[name], rtol=0, atol=5e-5 if name in FLOATS else 0, err_msg=name)
     assert np.array(compiled["softmax-place"]).max() >= 0

@@ -143,6 +143,13 @@ def test_one_shopper_alone_gets_what_they_get_among_others(name: str, shop: Data
 
 
 @every_model
+def test_an_impersonal_model_says_one_thing_to_all_at_any_time(name: str, shop: Dataset) -> None:
+    model = build(name).fit(shop)
+    scores = np.concatenate([model.score(shop.histories(), now) for now in (AS_OF, AS_OF + 90 * DAY)])
+    assert model.impersonal is bool((scores == scores[0]).all())
+
+
+@every_model
 def test_same_seed_same_numbers(name: str, shop: Dataset) -> None:
     first, second = (build(name).fit(shop, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(scores_of(first, shop), scores_of(second, shop))

@@ -14,6 +14,7 @@ from regulars.core.clock import DAY
 from regulars.core.data import PURCHASE, VIEW, Dataset, Histories
 from regulars.models.base import Model
 from regulars.rank.candidates import gather
+from regulars.rank.retrieve import retrievers
 
 N_ITEMS = 9
 
@@ -62,7 +63,7 @@ def test_merge_equals_a_plain_merge(rows: list[list[float]], allowed: list[bool]
     models = {f"m{s}": Fixed(row=tuple(row)).fit(np.zeros((1, N_ITEMS))) for s, row in enumerate(rows)}
     shut = np.array([sorted(banned) or [-1]] * 2, dtype=np.int32)
     gap = np.full(N_ITEMS, np.inf, dtype=np.float32)
-    found = gather(models, nobody(2), 0, np.array(allowed), shut, gap, k)
+    found = gather(retrievers(models), nobody(2), 0, np.array(allowed), shut, gap, k)
     hoped = by_hand(rows, allowed, banned, k)
     for row in range(2):
         items = found.item_idx[row, : found.n[row]].tolist()
@@ -86,7 +87,7 @@ def test_purchases_are_counted_by_instant_and_judged_by_their_gap() -> None:
     gap = np.array([30, 30, 30, np.inf] + [30] * 5, dtype=np.float32)
     models = {"m": Fixed(row=tuple(range(9, 0, -1))).fit(np.zeros((1, N_ITEMS)))}
     everything = np.ones(N_ITEMS, dtype=np.bool_)
-    found = gather(models, history, now, everything, np.full((1, 1), -1, dtype=np.int32), gap, 5)
+    found = gather(retrievers(models), history, now, everything, np.full((1, 1), -1, dtype=np.int32), gap, 5)
     said = zip(found.bought[0].tolist(), found.not_due[0].tolist(), strict=True)
     facts = dict(zip(found.item_idx[0].tolist(), said, strict=True))
     assert facts[0] == (3, True)  # 4 < 10 / 2
@@ -102,8 +103,8 @@ def test_candidates_do_not_depend_on_the_batch() -> None:
     models = {"m": Fixed(row=tuple(rng.random(N_ITEMS))).fit(matrix)}
     gap = np.full(N_ITEMS, 5, dtype=np.float32)
     allowed, none = np.ones(N_ITEMS, dtype=np.bool_), np.full((6, 1), -1, dtype=np.int32)
-    together = gather(models, histories, DAY, allowed, none, gap, 4)
+    together = gather(retrievers(models), histories, DAY, allowed, none, gap, 4)
     for row in range(6):
-        alone = gather(models, histories.rows(row, row + 1), DAY, allowed, none[:1], gap, 4)
+        alone = gather(retrievers(models), histories.rows(row, row + 1), DAY, allowed, none[:1], gap, 4)
         np.testing.assert_array_equal(alone.item_idx[0], together.item_idx[row])
         np.testing.assert_array_equal(alone.bought[0], together.bought[row])

@@ -79,6 +79,11 @@ class Model(ABC):
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Scores `(n, n_items)` float32, a fresh array, higher is better; -inf = this model cannot say."""
 
+    @property
+    def impersonal(self) -> bool:
+        """Whether every shopper has the same scores at any time, so that one ranking serves all."""
+        return False
+
     def user_vectors(self, histories: Histories, now: Instant) -> Floats:
         """Factors of these shoppers `(n, d)`, folded in from their histories."""
         raise self._cannot(Can.FACTORS)

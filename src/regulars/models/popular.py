@@ -48,6 +48,11 @@ class Popular(Model):
         shares = (totals[known] / np.maximum(inside[category], 1e-300)).astype(np.float32)
         self.within_ = sp.csr_array((shares, (category, known)), shape=shape[::-1])
 
+    @property
+    def impersonal(self) -> bool:
+        """True unless categories are mixed in."""
+        return not self.category_share
+
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Chance that the next interaction is with each item `(n, n_items)`; the same for all without categories."""
         self._check_fitted()

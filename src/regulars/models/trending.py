@@ -34,6 +34,11 @@ class Trending(Model):
         expected = before * (recent.sum() / max(1, before.sum()))
         self.surprise_ = (2.0 * (np.sqrt(recent + 0.375) - np.sqrt(expected + 0.375))).astype(np.float32)
 
+    @property
+    def impersonal(self) -> bool:
+        """True: a wave is the shop's."""
+        return True
+
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Standard deviations above the long-run rate `(n, n_items)`."""
         self._check_fitted()

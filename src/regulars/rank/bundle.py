@@ -23,6 +23,7 @@ from regulars.core.errors import ModelError
 from regulars.models.base import MANIFEST, Model
 from regulars.models.registry import load_model
 from regulars.rank.blend import Blend
+from regulars.rank.retrieve import Retriever, retrievers
 
 FORMAT = 1
 FILE = "bundle.json"
@@ -85,6 +86,11 @@ class Bundle:
     trained_at: Instant  # the data's instant
     settings_hash: str
     facts: Mapping[str, Any] = field(default_factory=dict)  # table, verdict, seconds: for people
+
+    @cached_property
+    def retrievers(self) -> dict[str, Retriever]:
+        """The models, ready to be asked for candidates."""
+        return retrievers(self.models)
 
     def save(self, folder: Path) -> None:
         """Write the version; `bundle.json` comes last, so a folder without it was never finished."""

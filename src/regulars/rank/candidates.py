@@ -17,8 +17,8 @@ from regulars.core.arrays import Floats, Indices, Instants, Mask, Scores
 from regulars.core.clock import DAY, Instant
 from regulars.core.data import PURCHASE, Histories
 from regulars.core.jit import kernel
-from regulars.core.topk import NOTHING, scan_top_k, top_k
-from regulars.models.base import Can, Model
+from regulars.core.topk import NOTHING
+from regulars.rank.retrieve import Retriever
 
 NOT_DUE_SHARE = 0.5  # bought again before half the usual gap has passed: not due
 
@@ -37,26 +37,8 @@ class Candidates:
         return len(self.item_idx)
 
 
-def retrieve(
-    model: Model, histories: Histories, now: Instant, allowed: Mask, banned: Indices, k: int
-) -> tuple[Indices, Scores]:
-    """The best `k` allowed items of one model for each shopper.
-
-    `allowed (n_items,)` holds for every row, `banned (n, width)` names further items of each row, -1 pads.
-    """
-    if Can.FACTORS in model.can and len(histories) == 1:
-        shut = ~allowed
-        shut[banned[0][banned[0] >= 0]] = True
-        return scan_top_k(model.user_vectors(histories, now), model.item_vectors, k, shut)
-    scores = model.score(histories, now)
-    scores[:, ~allowed] = NOTHING
-    rows, columns = np.nonzero(banned >= 0)
-    scores[rows, banned[rows, columns]] = NOTHING
-    return top_k(scores, min(k, scores.shape[1]) if scores.shape[1] else 1)
-
-
 def gather(
-    models: Mapping[str, Model],
+    sources: Mapping[str, Retriever],
     histories: Histories,
     now: Instant,
     allowed: Mask,
@@ -65,17 +47,16 @@ def gather(
     k: int,
     pins: Indices | None = None,
 ) -> Candidates:
-    """Ask every model, merge what they bring, add the pins that may be shown, and look up what was bought before.
+    """Ask every source, merge what they bring, add the pins that may be shown, and look up what was bought before.
 
     `item_gap (n_items,)` is the usual days between two purchases of an item by one shopper, inf = never again;
     `pins (n, n_pins)` are candidates whatever the models say, -1 pads.
     """
-    n, n_sources = len(histories), len(models)
+    n, n_sources = len(histories), len(sources)
     ids = np.full((n_sources, n, k), -1, dtype=np.int32)
     scores = np.full((n_sources, n, k), NOTHING, dtype=np.float32)
-    for source, model in enumerate(models.values()):
-        found, said = retrieve(model, histories, now, allowed, banned, k)
-        ids[source, :, : found.shape[1]], scores[source, :, : said.shape[1]] = found, said
+    for source, retriever in enumerate(sources.values()):
+        ids[source], scores[source] = retriever.best(histories, now, allowed, banned, k)
     n_pins = 0 if pins is None else pins.shape[1]
     width = max(1, min(n_sources * k + n_pins, len(item_gap)))
     merged = Candidates(

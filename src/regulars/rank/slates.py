@@ -94,7 +94,7 @@ def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> 
         [request.user_key for request in requests], bundle.items, state.now, [request.item for request in requests]
     )
     candidates = gather(
-        bundle.models, histories, state.now,
+        bundle.retrievers, histories, state.now,
         rules.allowed(state.live.catalogue, bundle.items, requests[0].filters, state.now),
         rules.banned(requests, histories, bundle.items, rank), bundle.item_facts.gap_days, rank.candidates,
         rules.pins_of(requests, bundle.items, rank),
