@@ -55,7 +55,8 @@ x[:, 0] = 1
 models = {"popular": Popular().fit(x), "item-knn": ItemKNN().fit(x), "als": ALS(factors=2).fit(x)}
 history = Histories.from_matrix(x[:3])
 banned = np.array([[1], [-1], [2]], dtype=np.int32)
-found = gather(retrievers(models), history, 10, np.ones(8, dtype=np.bool_), banned, np.full(8, 5, dtype=np.float32), 4)
+everything, gap = np.ones(8, dtype=np.bool_), np.full(8, 5, dtype=np.float32)
+found = gather(retrievers(models), history, 10, everything, banned, gap, 4)
 scores = found.says.sum(axis=2)
 scores[found.item_idx < 0] = -np.inf
 said = {"item_idx": found.item_idx, "says": found.says, "bought": found.bought, "n": found.n}

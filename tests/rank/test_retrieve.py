@@ -20,6 +20,7 @@ from regulars.models.trending import Trending
 from regulars.rank.retrieve import Retriever
 
 N_USERS, N_ITEMS = 12, 40
+ITEMS = st.integers(-1, N_ITEMS - 1)
 MATRIX = sp.random_array((N_USERS, N_ITEMS), density=0.15, rng=np.random.default_rng(0), dtype=np.float32).tocsr()
 MODELS = {
     "one ranking for all": Popular().fit(MATRIX), "signed": Trending().fit(MATRIX),
@@ -31,7 +32,7 @@ HISTORIES = Histories.from_matrix(sp.csr_array(MATRIX[:3]))
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 @given(
     allowed=hnp.arrays(np.bool_, N_ITEMS), k=st.integers(1, N_ITEMS + 5),
-    banned=st.integers(0, 30).flatmap(lambda width: hnp.arrays(np.int32, (3, width), elements=st.integers(-1, N_ITEMS - 1))),
+    banned=st.integers(0, 30).flatmap(lambda width: hnp.arrays(np.int32, (3, width), elements=ITEMS)),
 )  # fmt: skip
 def test_best_is_the_top_of_the_dense_scores(
     model: Model, allowed: NDArray[np.bool_], banned: NDArray[np.int32], k: int

@@ -70,10 +70,10 @@ def _dot(left: Floats, right: Floats) -> Any:
 
 @kernel
 def _holds(indices: Indices, idx: int) -> bool:
+    found = False
     for place in range(len(indices)):
-        if indices[place] == idx:
-            return True
-    return False
+        found |= indices[place] == idx
+    return found
 
 
 @kernel

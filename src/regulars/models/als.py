@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -90,8 +89,9 @@ class ALS(Model):
     def _side(self, matrix: Matrix) -> Side:
         """A CSR's rows as the kernels want them, with each row's penalty."""
         extra = (self.alpha * matrix.data).astype(np.float32)
-        sums = np.asarray(sp.csr_array((extra, matrix.indices, matrix.indptr), shape=matrix.shape).sum(axis=1))
-        reg = self.reg * (sums.astype(np.float64) + matrix.shape[1]) ** self.reg_power
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        sums = np.bincount(rows, weights=extra, minlength=matrix.shape[0])
+        reg = self.reg * (sums + matrix.shape[1]) ** self.reg_power
         return (
             matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), extra, reg.astype(np.float32),
         )  # fmt: skip

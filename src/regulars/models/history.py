@@ -19,6 +19,8 @@ def history_weights(histories: Histories, power: float, context_weight: float) -
     if histories.context_item is None or context_weight == 0:
         return weights
     rows = np.flatnonzero(histories.context_item >= 0)
+    if not len(rows):
+        return weights
     totals = np.asarray(weights.sum(axis=1), dtype=np.float32)[rows]
     worth = np.float32(context_weight) * np.where(totals > 0, totals, np.float32(1))
     looked_at = sp.coo_array((worth, (rows, histories.context_item[rows])), shape=weights.shape)

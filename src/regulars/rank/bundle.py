@@ -47,6 +47,14 @@ class ItemFacts:
         place = max(len(self.buyers) // 10, min(len(self.buyers), 10))
         return max(1, int(np.partition(self.buyers, -place)[-place])) if place else 1
 
+    @cached_property
+    def in_demand(self) -> tuple[Indices, Indices]:
+        """Items by buyers of the last week, then of all time, most first; and each item's place among them."""
+        order = np.lexsort((-self.buyers, -self.week_buyers)).astype(np.int32)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        return order, place
+
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         """Count them; gaps of one item are shrunk to the shop's own mean gap."""

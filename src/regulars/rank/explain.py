@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from functools import cached_property
 
 from regulars.core.arrays import Indices
 from regulars.core.clock import DAY, Instant
@@ -17,7 +15,6 @@ from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
 
 TOP_OF_CATEGORY = 10  # "popular in tea" is said of a category's first ten
-LOOKS = (VIEW, CLICK)
 FRESH = 3 * DAY  # "this week" is said while most of the counted week lies in the last seven days
 
 TEXTS = {
@@ -64,6 +61,26 @@ class Shopper:
     context: str  # the item looked at now
     language: str
 
+    @cached_property
+    def bought(self) -> dict[int, list[Instant]]:
+        """Distinct instants, in order, at which each item was bought."""
+        history, found = self.history, defaultdict(set)
+        mine = history.kind == PURCHASE
+        for idx, at in zip(history.item_idx[mine].tolist(), history.at[mine].tolist(), strict=True):
+            found[idx].add(at)
+        return {idx: sorted(instants) for idx, instants in found.items()}
+
+    @cached_property
+    def looked(self) -> set[int]:
+        """Items looked at."""
+        kind = self.history.kind
+        return set(self.history.item_idx[(kind == VIEW) | (kind == CLICK)].tolist())
+
+    @cached_property
+    def met(self) -> set[int]:
+        """Items of the history, whatever was done with them."""
+        return set(self.history.item_idx.tolist())
+
 
 class Explainer:
     """Writes the reasons of the slates of one state."""
@@ -73,7 +90,6 @@ class Explainer:
         columns = live.catalogue.columns(bundle.items)
         self._category = columns.category_idx
         self._fresh = now - bundle.trained_at < FRESH
-        self._rank_in_category: dict[int, dict[int, int]] = {}
 
     def reasons(self, shopper: Shopper, item_idx: Indices, sources: list[str]) -> list[Reason]:
         """A reason for each shown item, given the source it came from (a model's name, "explore" or "pin")."""
@@ -111,11 +127,11 @@ class Explainer:
 
     def _explored(self, shopper: Shopper, idx: int) -> Reason:
         """New, unless the shopper has met it before."""
-        if idx not in shopper.history.item_idx:
+        if idx not in shopper.met:
             return self._say(shopper, "explore", "explore")
-        if self._purchases(shopper, idx):
+        if idx in shopper.bought:
             return self._repeat(shopper, idx)
-        return self._say(shopper, "taste", "looked" if self._did(shopper, idx, LOOKS) else "taste")
+        return self._say(shopper, "taste", "looked" if idx in shopper.looked else "taste")
 
     def _say(self, shopper: Shopper, kind: str, text: str, **facts: float | str) -> Reason:
         """A sentence in the shopper's language; `facts` are also fields of the reason."""
@@ -129,17 +145,8 @@ class Explainer:
             return self.bundle.items[idx]
         return str(item.properties.get(f"title_{language}") or item.title or item.item_id)
 
-    def _did(self, shopper: Shopper, idx: int, kinds: Sequence[int]) -> list[int]:
-        """Distinct instants at which the shopper did one of `kinds` with the item."""
-        history = shopper.history
-        mine = (history.item_idx == idx) & np.isin(history.kind, kinds)
-        return [int(at) for at in np.unique(history.at[mine])]
-
-    def _purchases(self, shopper: Shopper, idx: int) -> list[int]:
-        return self._did(shopper, idx, (PURCHASE,))
-
     def _repeat(self, shopper: Shopper, idx: int) -> Reason:
-        bought = self._purchases(shopper, idx)
+        bought = shopper.bought.get(idx, [])
         item_id = self.bundle.items[idx]
         days = (bought[-1] - bought[0]) / DAY / (len(bought) - 1) if len(bought) > 1 else 0.0
         if days >= 1:
@@ -152,13 +159,13 @@ class Explainer:
         item_id, title = self.bundle.items[evidence], self._title(evidence, shopper.language)
         if item_id == shopper.context:
             return self._say(shopper, "similar", "similar", item=title, item_id=item_id)
-        looked = "because-viewed" if self._did(shopper, evidence, LOOKS) else "because-noticed"
-        text = "because-bought" if self._purchases(shopper, evidence) else looked
+        looked = "because-viewed" if evidence in shopper.looked else "because-noticed"
+        text = "because-bought" if evidence in shopper.bought else looked
         return self._say(shopper, "because", text, item=title, item_id=item_id)
 
     def _popular(self, shopper: Shopper, idx: int) -> Reason:
         facts, category = self.bundle.item_facts, int(self._category[idx])
-        if category >= 0 and self._place(category, idx) < TOP_OF_CATEGORY and facts.buyers[idx] > 0:
+        if category >= 0 and facts.buyers[idx] > 0 and self._place(category, idx) < TOP_OF_CATEGORY:
             path = self.live.catalogue.categories[category]
             text = "popular-week" if self._fresh and facts.week_buyers[idx] > 0 else "popular-category"
             return self._say(shopper, "popular", text, category=path.rpartition(" > ")[2])
@@ -170,9 +177,5 @@ class Explainer:
 
     def _place(self, category: int, idx: int) -> int:
         """Rank of an item among its category by buyers of the last week, then of all time."""
-        if category not in self._rank_in_category:
-            members = np.flatnonzero(self._category == category)
-            facts = self.bundle.item_facts
-            order = np.lexsort((members, -facts.buyers[members], -facts.week_buyers[members]))
-            self._rank_in_category[category] = {int(members[at]): rank for rank, at in enumerate(order)}
-        return self._rank_in_category[category].get(idx, len(self._rank_in_category[category]))
+        in_demand, rank = self.bundle.item_facts.in_demand
+        return int((self._category[in_demand[: rank[idx]]] == category).sum())
