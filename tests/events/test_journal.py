@@ -220,10 +220,16 @@ def test_one_failing_job_does_not_fail_its_neighbours(journal: Journal, view: Vi
     def wrong(connection: sqlite3.Connection) -> None:
         connection.execute("SELECT * FROM nowhere")
 
-    gate = threading.Event()
+    gate, begun = threading.Event(), threading.Event()
     outcomes: list[object] = []
-    blocker = threading.Thread(target=journal.write, args=(lambda connection: gate.wait(10),))
+
+    def block(connection: sqlite3.Connection) -> None:
+        begun.set()
+        gate.wait(10)
+
+    blocker = threading.Thread(target=journal.write, args=(block,))
     blocker.start()  # while it holds the writer, the others wait together and form one batch
+    assert begun.wait(10)
 
     def fail() -> None:
         with pytest.raises(StorageError, match="nowhere"):
