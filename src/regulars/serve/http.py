@@ -56,12 +56,12 @@ def _role(connection: ASGIConnection[Any, Any, Any, Any]) -> Role:
     return role  # type: ignore[no-any-return]
 
 
-def any_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def any_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let both keys in."""
     connection.scope["state"]["role"] = _role(connection)
 
 
-def admin_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def admin_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let the admin key in."""
     if _role(connection) is not Role.ADMIN:
         raise PermissionDeniedException("This key may send events and fetch slates only.")

@@ -12,6 +12,7 @@ import multiprocessing.connection
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from threadpoolctl import threadpool_limits
 
 import regulars
 from regulars.core.clock import SystemClock
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 10  # how long running requests may take after the signal to stop
+SWITCH_S = 0.0005  # a request waits no longer than this for threads that load a model or write the journal
 
 ServiceFactory = Callable[[Settings, Path], Service]
 
@@ -144,6 +147,8 @@ def _work(
     service_factory: ServiceFactory, settings: Settings, home: Path, secret: bytes, listener: socket.socket
 ) -> None:
     """Serve in this process."""
+    threadpool_limits(1)  # a request multiplies small matrices: more threads would only wait for each other
+    sys.setswitchinterval(SWITCH_S)
     app = create_app(service_factory(settings, home), secret)
     config = uvicorn.Config(
         app, loop="uvloop", http="httptools", access_log=False, log_config=None, lifespan="on",
