@@ -17,7 +17,8 @@ from sklearn.preprocessing import normalize
 
 from regulars.core.data import Dataset, Histories, Items
 from regulars.models import text as text_module
-from regulars.models.content import STRONGEST, Content, _strongest, _tf_idf, _unit
+from regulars.models.content import STRONGEST, Content, _tf_idf, _unit
+from regulars.models.neighbours import strongest
 from regulars.models.text import gram_counts, word_counts
 
 ENGLISH = ["Green tea, loose", "GREEN tea-bags (tea!)", "Claw hammer 500g", "", "tea"]
@@ -86,7 +87,7 @@ def test_tf_idf_and_unit_length_by_their_equations() -> None:
 def test_only_the_strongest_features_stay() -> None:
     values = np.random.default_rng(0).permutation(200).astype(np.float32) + 1
     rows = sp.csr_array(np.stack([values, np.where(values < 4, values, 0)]))
-    kept = _strongest(rows).toarray()
+    kept = strongest(rows, STRONGEST).toarray()
     assert sorted(kept[0][kept[0] > 0]) == list(range(200 - STRONGEST + 1, 201))
     np.testing.assert_array_equal(kept[1], rows.toarray()[1])
 

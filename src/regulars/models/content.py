@@ -3,7 +3,9 @@
 Blocks - words, character n-grams, category path, tags, brand, price band - are each TF-IDF weighted and scaled to
 length 1 (Salton & Buckley 1988), then put side by side, so that likeness is a weighted mean of cosines. The nearest
 items of each item are found at the fit; a score is the history's weighted sum of likenesses, item looked at included.
-Fit O(sum over features of df^2) row by row, score O(history x neighbours): works for items nobody bought yet.
+Fit O(sum over features of df^2) row by row, exact; from some 10,000 items on, where features that many titles share
+would make it quadratic, a fixed share of that work and nearly the same neighbours (`neighbours.nearest_rows`).
+Score O(history x neighbours): works for items nobody bought yet.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories, Items
 from regulars.models.base import Can, Model, check_range
 from regulars.models.history import history_weights, leading
-from regulars.models.neighbours import add_links, nearest
+from regulars.models.neighbours import add_links, nearest_rows, strongest
 from regulars.models.text import gram_counts, word_counts
 
 STRONGEST = 48  # features of one text that are kept: the rest add cost, hardly likeness
@@ -46,7 +48,7 @@ class Content(Model):
         self.price, self.power, self.context_weight, self.threads = price, power, context_weight, threads
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
-        near = nearest(sp.csr_array(self._features(data.items).T), self.neighbours, 0.0, self.threads)
+        near = nearest_rows(self._features(data.items), self.neighbours, self.threads)
         self.links_: Matrix = near.T.tocsr()  # row: an item of the history, columns: the items it speaks for
         self.links_.sort_indices()
 
@@ -55,8 +57,8 @@ class Content(Model):
         texts = [f"{title}. {text}" for title, text in zip(items.title, items.description, strict=True)]
         prefixes = [[path[:depth] for depth in range(1, len(path) + 1)] for path in items.category]
         blocks = (
-            (self.text, _unit(_strongest(_tf_idf(word_counts(texts))))),
-            (self.text, _unit(_strongest(_tf_idf(gram_counts(texts))))),
+            (self.text, _unit(strongest(_tf_idf(word_counts(texts)), STRONGEST))),
+            (self.text, _unit(strongest(_tf_idf(gram_counts(texts)), STRONGEST))),
             (self.category, _unit(_tf_idf(_one_hot(prefixes)))),
             (self.category, _unit(_tf_idf(_one_hot(items.tags)))),
             (self.brand, _unit(_one_hot([[brand] if brand else [] for brand in items.brand]))),
@@ -112,16 +114,6 @@ def _tf_idf(counts: Matrix) -> Matrix:
     rarity = np.log((n_items + 1.0) / (spread + 0.5)).astype(np.float32)
     counts.data = (1.0 + np.log(counts.data)) * rarity
     return counts
-
-
-def _strongest(rows: Matrix) -> Matrix:
-    """Keep the strongest features of each row; ties go to the lower column."""
-    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-    ranked = np.lexsort((rows.indices, -rows.data, owner))
-    kept = np.sort(ranked[np.arange(len(owner)) - rows.indptr[owner] < STRONGEST])
-    return sp.csr_array(
-        sp.coo_array((rows.data[kept], (owner[kept].astype(np.int32), rows.indices[kept])), shape=rows.shape)
-    )
 
 
 def _unit(rows: Matrix) -> Matrix:

@@ -1,6 +1,8 @@
 """The nearest columns of a sparse matrix by cosine, and sums over them; shared by item-knn and content.
 
-Row by row over the matrix and its transpose, never more than one row of the result dense.
+Row by row over the matrix and its transpose, never more than one row of the result dense. `nearest` is exact.
+`nearest_rows` is too while that is cheap, then walks the telling features of a row and scores a shortlist in full:
+prefix filtering (Bayardo, Ma & Srikant 2007) with a bound on work in place of one on likeness.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from regulars.core.topk import sink
 from regulars.models.base import all_cores
 
 Pointers = NDArray[np.int64]
+Parts = tuple[Pointers, Indices, Floats]
+WALK = 3_000_000_000  # cells of features that all rows together may walk: some 15 s of one core
+SHORTLIST = 5  # rows scored in full, in multiples of the neighbours wanted
+BANDS = 512  # steps of likeness that a shortlist tells apart
 
 
 def add_links(weights: Matrix, links: Matrix) -> Scores:
@@ -26,27 +32,93 @@ def add_links(weights: Matrix, links: Matrix) -> Scores:
 
 def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1) -> Matrix:
     """The `k` most cosine-similar other items of each item, CSR `(n_items, n_items)`; positive ones only."""
-    n_items = user_items.shape[1]
     by_user, by_item = _parts(user_items), _parts(user_items.T.tocsr())
     norms = np.sqrt(np.asarray((user_items * user_items).sum(axis=0), dtype=np.float32))
-    width = max(1, min(k, n_items - 1))
-    ids = np.full((n_items, width), n_items, dtype=np.int32)
-    scores = np.zeros((n_items, width), dtype=np.float32)
+    ids, scores = _heaps(user_items.shape[1], k)
 
     def work(start: int, stop: int) -> None:
         _nearest_rows(start, stop, by_item, by_user, norms, np.float32(shrink), ids, scores)
 
-    in_chunks(work, n_items, threads=threads or all_cores(), chunk=256)
+    in_chunks(work, len(ids), threads=threads or all_cores(), chunk=256)
+    return _links(ids, scores)
+
+
+def nearest_rows(rows: Matrix, k: int, threads: int = 1, walk: int = WALK) -> Matrix:
+    """The `k` most like other rows of each row, CSR `(n_rows, n_rows)`; rows of length 1, no cell below 0.
+
+    Exact while sum over features of df^2 is at most `walk`. Beyond, each row walks its most telling features until
+    its share of `walk` is used up, and the best `SHORTLIST * k` rows met so far are scored over all features:
+    O(walk + n_rows x SHORTLIST x k x cells of a row). What is scored is exact, a neighbour may be missed.
+    """
+    spread = np.bincount(rows.indices, minlength=rows.shape[1]).astype(np.float64)
+    if (spread**2).sum() <= walk:
+        return nearest(sp.csr_array(rows.T), k, 0.0, threads)
+    most = max(k, walk // rows.shape[0])
+    ordered = _telling_first(rows, spread)
+    by_row, by_feature = _parts(ordered), _parts(strongest(ordered.T.tocsr(), most))
+    ids, scores = _heaps(rows.shape[0], k)
+
+    def work(start: int, stop: int) -> None:
+        _likely_rows(start, stop, by_row, by_feature, most, SHORTLIST * k, ids, scores)
+
+    in_chunks(work, len(ids), threads=threads or all_cores(), chunk=1024)
+    return _links(ids, scores)
+
+
+def strongest(rows: Matrix, most: int) -> Matrix:
+    """Keep the `most` strongest cells of each row; ties go to the lower column. Columns sorted, no cell below 0."""
+    lengths = np.diff(rows.indptr)
+    excess = lengths > most
+    owner = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
+    among = np.flatnonzero(np.repeat(excess, lengths))
+    falling = ~rows.data[among].astype(np.float32, copy=False).view(
+        np.uint32
+    )  # the bits of floats >= 0 sort as they do
+    ranked = among[np.argsort(owner[among] << np.uint64(32) | falling, kind="stable")]
+    place = np.arange(len(ranked)) - np.repeat(np.cumsum(lengths[excess]) - lengths[excess], lengths[excess])
+    kept = np.ones(len(owner), dtype=np.bool_)
+    kept[ranked[place >= most]] = False
+    indptr = np.concatenate(([0], np.cumsum(np.minimum(lengths, most))))
+    return sp.csr_array((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
+
+
+def _telling_first(rows: Matrix, spread: NDArray[np.float64]) -> Matrix:
+    """Columns renamed so that those come first that add most to a likeness for a cell walked: mean weight^2 / df."""
+    used = np.flatnonzero(spread)
+    mean = np.bincount(rows.indices, weights=rows.data, minlength=len(spread))[used] / spread[used]
+    place = np.empty(len(spread), dtype=np.int32)
+    place[used[np.argsort(-(mean**2) / spread[used], kind="stable")]] = np.arange(len(used), dtype=np.int32)
+    ordered: Matrix = sp.csr_array(
+        (rows.data.copy(), place[rows.indices], rows.indptr), shape=(rows.shape[0], len(used))
+    )
+    ordered.sort_indices()
+    return ordered
+
+
+def _heaps(n: int, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Ids and scores of the best of each row, with nothing in them yet."""
+    width = max(1, min(k, n - 1))
+    return np.full((n, width), n, dtype=np.int32), np.zeros((n, width), dtype=np.float32)
+
+
+def _links(ids: Indices, scores: Floats) -> Matrix:
+    """The positive ones of the best, as a square CSR."""
     kept = scores > 0
     indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1))))
     if indptr[-1] <= np.iinfo(np.int32).max:  # else scipy widens the ids too, and every score would copy them back
         indptr = indptr.astype(np.int32)
-    found: Matrix = sp.csr_array((scores[kept], ids[kept], indptr), shape=(n_items, n_items))
+    found: Matrix = sp.csr_array((scores[kept], ids[kept], indptr), shape=(len(ids), len(ids)))
     return found
 
 
-def _parts(matrix: Matrix) -> tuple[Pointers, Indices, Floats]:
-    """The arrays of a CSR in the one set of types that the kernels are compiled for."""
+def _parts(matrix: Matrix) -> Parts:
+    """The arrays of a CSR in the one set of types that the kernels are compiled for, without stored zeros.
+
+    The kernels take a sum of 0 for an item not met yet: a product of 0 would have them meet it twice.
+    """
+    if not matrix.data.all():
+        matrix = matrix.copy()
+        matrix.eliminate_zeros()
     return (
         matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
         matrix.data.astype(np.float32, copy=False),
@@ -55,8 +127,8 @@ def _parts(matrix: Matrix) -> tuple[Pointers, Indices, Floats]:
 
 @kernel
 def _nearest_rows(
-    start: int, stop: int, by_item: tuple[Pointers, Indices, Floats], by_user: tuple[Pointers, Indices, Floats],
-    norms: Floats, shrink: np.float32, ids: Indices, scores: Floats,
+    start: int, stop: int, by_item: Parts, by_user: Parts, norms: Floats, shrink: np.float32, ids: Indices,
+    scores: Floats,
 ) -> None:  # fmt: skip
     """Dot products of one item with all that share a shopper, and the best of them on a heap."""
     item_indptr, item_users, item_data = by_item
@@ -82,6 +154,92 @@ def _nearest_rows(
             if other != item and better:
                 best[0], best_ids[0] = score, other
                 sink(best, best_ids, len(best_ids))
+
+
+@kernel
+def _likely_rows(
+    start: int, stop: int, by_row: Parts, by_feature: Parts, most: int, shortlist: int, ids: Indices, scores: Floats
+) -> None:
+    """Walk, shortlist, score in full, and keep the best on a heap, row by row."""
+    n_rows, n_features = len(by_row[0]) - 1, len(by_feature[0]) - 1
+    total = np.zeros(n_rows, dtype=np.float32)
+    seen = np.empty(n_rows + 1, dtype=np.int32)
+    bands = np.empty(BANDS + 1, dtype=np.int32)
+    weights = np.zeros(n_features, dtype=np.float32)
+    for row in range(start, stop):
+        n_seen, walked = _walk(row, by_row, by_feature, most, total, seen)
+        n_seen = _shorten(total, seen, n_seen, shortlist, bands)
+        _add_rest(row, by_row, walked, total, seen[:n_seen], weights)
+        best, best_ids = scores[row], ids[row]
+        for other in seen[:n_seen]:
+            score = total[other]
+            total[other] = 0
+            better = score > best[0] or (score == best[0] and other < best_ids[0])
+            if other != row and better:
+                best[0], best_ids[0] = score, other
+                sink(best, best_ids, len(best_ids))
+
+
+@kernel
+def _walk(row: int, by_row: Parts, by_feature: Parts, most: int, total: Floats, seen: Indices) -> tuple[int, int]:
+    """Add up the first features, as many as `most` cells hold; the number of rows met, the first feature left out."""
+    row_indptr, row_features, row_data = by_row
+    indptr, rows, data = by_feature
+    n_seen, n_walked = 0, 0
+    for at in range(row_indptr[row], row_indptr[row + 1]):
+        feature, weight = row_features[at], row_data[at]
+        n_walked += indptr[feature + 1] - indptr[feature]
+        if n_walked > most:
+            return n_seen, feature
+        for cell in range(indptr[feature], indptr[feature + 1]):
+            other = rows[cell]
+            seen[n_seen] = other
+            n_seen += total[other] == 0  # without a branch, which would be guessed wrong every other time
+            total[other] += weight * data[cell]
+    return n_seen, len(indptr) - 1
+
+
+@kernel
+def _shorten(total: Floats, seen: Indices, n_seen: int, most: int, bands: Indices) -> int:
+    """Move the best `most` of the rows met to the front and forget the others; ties go to those met first."""
+    if n_seen <= most:
+        return n_seen
+    top = np.float32(0)
+    for other in seen[:n_seen]:
+        top = max(top, total[other])
+    scale = np.float32(BANDS) / top
+    bands[:] = 0
+    for other in seen[:n_seen]:
+        bands[int(total[other] * scale)] += 1
+    lowest, room = BANDS, most
+    while bands[lowest] <= room:
+        room -= bands[lowest]
+        lowest -= 1
+    n_kept = 0
+    for other in seen[:n_seen]:
+        band = int(total[other] * scale)
+        if band > lowest or (band == lowest and room > 0):
+            room -= band == lowest
+            seen[n_kept] = other
+            n_kept += 1
+        else:
+            total[other] = 0
+    return n_kept
+
+
+@kernel
+def _add_rest(row: int, by_row: Parts, first: int, total: Floats, others: Indices, weights: Floats) -> None:
+    """Add what the features from `first` on have in common with the row; `weights` is scratch, 0 before and after."""
+    indptr, features, data = by_row
+    for at in range(indptr[row], indptr[row + 1]):
+        weights[features[at]] = data[at]
+    for other in others:
+        at = indptr[other + 1] - 1
+        while at >= indptr[other] and features[at] >= first:
+            total[other] += weights[features[at]] * data[at]
+            at -= 1
+    for at in range(indptr[row], indptr[row + 1]):
+        weights[features[at]] = 0
 
 
 @kernel
