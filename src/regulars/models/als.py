@@ -141,7 +141,7 @@ class ALS(Model):
         _, items, extra, reg = self._side(history.user_items)
         y = self.item_factors_[items].astype(np.float64)
         system = self.gram_ + (y * extra[:, None]).T @ y + reg[0] * np.eye(self.factors)
-        shares = scipy.linalg.solve(system, y.T, assume_a="pos").T @ self.item_factors_[item_idx].T
+        shares = np.linalg.solve(system, y.T).T @ self.item_factors_[item_idx].T
         return leading(shares * (1.0 + extra)[:, None], items)
 
 

@@ -17,6 +17,7 @@ from regulars.core.arrays import Indices, Instants, Mask
 from regulars.core.clock import Instant
 from regulars.core.data import UNKNOWN_PRICE, IdMap, Items
 from regulars.events.schema import Item, ItemChange
+from regulars.profiles.alignment import Alignments
 
 KINDS = ("product", "article", "ad")
 PATH = " > "  # joins the names of a category path
@@ -64,14 +65,12 @@ class CatalogueSnapshot(msgspec.Struct, frozen=True):
 class _View:
     """The rows of the catalogue in the order of another IdMap, patched when items change."""
 
-    def __init__(self, items: IdMap[str], rows: NDArray[np.void], own: IdMap[str]) -> None:
+    def __init__(self, items: IdMap[str], rows: NDArray[np.void], to_model: Indices) -> None:
         self.items, self.length = items, len(items)
-        found = own.index(items.ids, on_unknown="skip")
-        self.table = np.empty(self.length, dtype=ROW)
-        self.table[:] = np.array(BARE, dtype=ROW)
-        known = found >= 0
-        self.table[known] = rows[found[known]]
-        self.columns = CatalogueColumns(**{name: self.table[name].copy() for name in ROW.names or ()})
+        table = np.full(self.length, np.array(BARE, dtype=ROW))
+        known = np.flatnonzero(to_model >= 0)
+        table[to_model[known]] = rows[known]
+        self.columns = CatalogueColumns(**{name: table[name].copy() for name in ROW.names or ()})
 
     def patch(self, item_id: str, row: Any) -> None:
         """Write one item's new features in place."""
@@ -94,6 +93,7 @@ class Catalogue:
         self._deleted: set[int] = set()
         self._rows = np.zeros(0, dtype=ROW)
         self._views: dict[int, _View] = {}
+        self._alignments = Alignments()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -165,11 +165,19 @@ class Catalogue:
         """
         view = self._views.pop(id(items), None)
         if view is None or view.items is not items or view.length != len(items):
-            view = _View(items, self._rows[: len(self.items)], self.items)
+            view = _View(items, self._rows, self.to_model(items))
         self._views[id(items)] = view  # last place: used most recently
         while len(self._views) > KEPT_VIEWS:
             del self._views[next(iter(self._views))]
         return view.columns
+
+    def to_model(self, items: IdMap[str]) -> Indices:
+        """`(len(self) + 1,)` indices into `items`, -1 where it lacks the item; the last entry, read by -1, is -1."""
+        return self._alignments.to_model(self.items, items)
+
+    def align(self, items: IdMap[str], to_model: Indices) -> None:
+        """Take a translation that was worked out beforehand (`alignment.translated`)."""
+        self._alignments.keep(items, to_model)
 
     def kind_code(self, kind: str) -> int:
         """The number of an item kind in `columns.kind`, -1 for a kind that does not exist."""

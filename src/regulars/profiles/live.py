@@ -34,7 +34,7 @@ from regulars.events.schema import (
     UserChange,
 )
 from regulars.profiles import portrait, snapshot
-from regulars.profiles.alignment import Alignments
+from regulars.profiles.alignment import translated
 from regulars.profiles.catalogue import Catalogue, CatalogueSnapshot
 from regulars.profiles.clockwork import ShopClock
 from regulars.profiles.fold import EVENT, NAMED, STATE, UNNAMED
@@ -57,7 +57,6 @@ class Live:
         self._log = EventLog.empty(settings.clean.session_gap)
         self._shown = ShownLog(np.zeros(0, dtype=SHOWN), settings, 0)
         self._clock = ShopClock(settings.shop.timezone)
-        self._alignments = Alignments()
         self._lock = threading.RLock()
 
     @classmethod
@@ -127,6 +126,12 @@ class Live:
                     self._record(event)
             self.offset = offset
 
+    def align(self, items: IdMap[str]) -> None:
+        """Get ready for a model that is to serve soon; readers do not wait for it."""
+        to_model = translated(self.catalogue.items, items)
+        with self._lock:
+            self.catalogue.align(items, to_model)
+
     def histories(
         self, user_keys: Sequence[int], items: IdMap[str], now: Instant, context: Sequence[str] = ()
     ) -> Histories:
@@ -138,7 +143,7 @@ class Live:
             shoppers = self._people.index(user_keys)
             indptr, rows = self._log.rows(shoppers)
             events = self._log.events[rows]
-            to_model = self._alignments.to_model(self.catalogue.items, items)
+            to_model = self.catalogue.to_model(items)
             attributes = [self._people.facts(shopper).attributes for shopper in shoppers.tolist()]
         item_idx = to_model[events["item"]]
         known = item_idx >= 0
@@ -167,7 +172,7 @@ class Live:
             indptr, item, times = self._shown.count(
                 self._log.events, self._log.states, shoppers, now, len(self.catalogue)
             )
-            item_idx = self._alignments.to_model(self.catalogue.items, items)[item]
+            item_idx = self.catalogue.to_model(items)[item]
         known = item_idx >= 0
         return _narrow(indptr, known), item_idx[known], times[known]
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 10  # how long running requests may take after the signal to stop
-SWITCH_S = 0.0005  # a request waits no longer than this for threads that load a model or write the journal
+SWITCH_S = 0.0001  # a request waits no longer than this for threads that load a model or write the journal
 
 ServiceFactory = Callable[[Settings, Path], Service]
 

@@ -87,6 +87,8 @@ class Service:
 
         Folding rests meanwhile (the state must not change under the warm-up), answering does not.
         """
+        if bundle is not None:
+            self.live.align(bundle.items)
         with self._following:
             state = State(bundle, self.live, self.settings, self.clock.now())
             slates([Request(user_key=NOBODY, recommendation_id="warm-up")], state)
