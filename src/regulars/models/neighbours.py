@@ -32,6 +32,7 @@ def add_links(weights: Matrix, links: Matrix) -> Scores:
 
 def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1) -> Matrix:
     """The `k` most cosine-similar other items of each item, CSR `(n_items, n_items)`; positive ones only."""
+    user_items = _without_zeros(user_items)
     by_user, by_item = _parts(user_items), _parts(user_items.T.tocsr())
     norms = np.sqrt(np.asarray((user_items * user_items).sum(axis=0), dtype=np.float32))
     ids, scores = _heaps(user_items.shape[1], k)
@@ -54,7 +55,7 @@ def nearest_rows(rows: Matrix, k: int, threads: int = 1, walk: int = WALK) -> Ma
     if (spread**2).sum() <= walk:
         return nearest(sp.csr_array(rows.T), k, 0.0, threads)
     most = max(k, walk // rows.shape[0])
-    ordered = _telling_first(rows, spread)
+    ordered = _telling_first(_without_zeros(rows), spread)
     by_row, by_feature = _parts(ordered), _parts(strongest(ordered.T.tocsr(), most))
     ids, scores = _heaps(rows.shape[0], k)
 
@@ -71,9 +72,8 @@ def strongest(rows: Matrix, most: int) -> Matrix:
     excess = lengths > most
     owner = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
     among = np.flatnonzero(np.repeat(excess, lengths))
-    falling = ~rows.data[among].astype(np.float32, copy=False).view(
-        np.uint32
-    )  # the bits of floats >= 0 sort as they do
+    bits = rows.data[among].astype(np.float32, copy=False).view(np.uint32)  # of floats >= 0 sort as they do
+    falling = ~bits
     ranked = among[np.argsort(owner[among] << np.uint64(32) | falling, kind="stable")]
     place = np.arange(len(ranked)) - np.repeat(np.cumsum(lengths[excess]) - lengths[excess], lengths[excess])
     kept = np.ones(len(owner), dtype=np.bool_)
@@ -111,14 +111,17 @@ def _links(ids: Indices, scores: Floats) -> Matrix:
     return found
 
 
-def _parts(matrix: Matrix) -> Parts:
-    """The arrays of a CSR in the one set of types that the kernels are compiled for, without stored zeros.
+def _without_zeros(matrix: Matrix) -> Matrix:
+    """Drop stored zeros: the kernels take a sum of 0 for an item not met yet, and would meet it twice."""
+    if matrix.data.all():
+        return matrix
+    kept: Matrix = matrix.copy()
+    kept.eliminate_zeros()
+    return kept
 
-    The kernels take a sum of 0 for an item not met yet: a product of 0 would have them meet it twice.
-    """
-    if not matrix.data.all():
-        matrix = matrix.copy()
-        matrix.eliminate_zeros()
+
+def _parts(matrix: Matrix) -> Parts:
+    """The arrays of a CSR in the one set of types that the kernels are compiled for."""
     return (
         matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
         matrix.data.astype(np.float32, copy=False),
