@@ -23,6 +23,7 @@ SHOWN = np.dtype(
     ],
     align=True,
 )
+Scratch = tuple[NDArray[np.int64], Indices, NDArray[np.int64]]
 SERVED, SEEN, UNSEEN = 0, 1, -1  # without any impression of a slate, served counts as seen
 
 
@@ -53,17 +54,17 @@ def _touch(events: Events, here: int, horizon: Instant, touched: NDArray[np.int6
 def count_shown(
     shown: NDArray[np.void], newest: Indices, events: Events, states: States,
     shoppers: NDArray[np.int64], span: tuple[Instant, int], ends: NDArray[np.int64],
-    out: tuple[Indices, Indices, int],
+    out: tuple[Indices, Indices], scratch: Scratch,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Items shown after the horizon and after the shopper's last touch of them, with how often.
 
     `span` is (horizon, gap): showings closer than `gap` to a later one are of the same visit and count with it.
-    Fills `out = (item_idx, times, number of items)`, row i from `ends[i]`; returns where each row ends.
+    Fills `out = (item_idx, times)`, row i from `ends[i]`; returns where each row ends. `scratch` is room for every
+    item's last touch, times and last counted showing; the first two are 0 on entry and exit.
     """
-    out_items, out_times, n_items = out
+    out_items, out_times = out
+    touched, times, counted_at = scratch
     horizon, gap = span
-    touched, times = np.zeros(n_items, dtype=np.int64), np.zeros(n_items, dtype=np.int32)
-    counted_at = np.zeros(n_items, dtype=np.int64)
     stops = ends[:-1].copy()
     for i in range(len(shoppers)):
         here = newest[shoppers[i]] if shoppers[i] >= 0 else -1
@@ -89,6 +90,10 @@ def count_shown(
     return stops
 
 
+def _scratch(n_items: int) -> Scratch:
+    return np.zeros(n_items, dtype=np.int64), np.zeros(n_items, dtype=np.int32), np.zeros(n_items, dtype=np.int64)
+
+
 class ShownLog:
     """Rows of what was shown, linked by shopper; rows older than the window go when space is needed."""
 
@@ -98,6 +103,7 @@ class ShownLog:
         self._rows = rows
         self._newest = np.full(n_shoppers, -1, dtype=np.int32)
         self._n_rows = np.zeros(n_shoppers, dtype=np.int32)
+        self._scratch = _scratch(0)
         self._link()
 
     def add(self, shopper: int, at: Instant, slate: int, items: list[int]) -> None:
@@ -153,7 +159,8 @@ class ShownLog:
             known,
             (now - self._window, self._gap),
             ends,
-            (item_idx, times, n_items),
+            (item_idx, times),
+            self._scratch_of(n_items),
         )
         lengths = stops - ends[:-1]
         indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
@@ -164,6 +171,12 @@ class ShownLog:
     def rows(self) -> NDArray[np.void]:
         """All rows, for a snapshot."""
         return self._rows[: self._n]
+
+    def _scratch_of(self, n_items: int) -> Scratch:
+        """Room for every item: kept, since clearing it would cost more than most counts."""
+        if len(self._scratch[0]) < n_items:
+            self._scratch = _scratch(2 * n_items)
+        return self._scratch
 
     def _reserve(self, n: int, shopper: int) -> None:
         if shopper >= len(self._newest):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("regulars.access")
 
+FAILED, SLOW_S = 400, 0.25  # such answers are worth a line; a line for each of the others costs more than it tells
+
 HEADERS = {
     # plotly needs inline styles and no eval (measured); figures are fetched as JSON by our own scripts
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -55,4 +57,5 @@ class Front:
             # the route's pattern, never the path: paths hold user ids, queries hold login tickets
             route = str(scope.get("path_template") or "unknown")
             self._metrics.answered(method, route, status, seconds)
-            log.info("%s %s %d %.1fms", method, route, status, seconds * 1000)
+            worth = logging.INFO if status >= FAILED or seconds >= SLOW_S else logging.DEBUG
+            log.log(worth, "%s %s %d %.1fms", method, route, status, seconds * 1000)
