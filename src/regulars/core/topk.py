@@ -133,7 +133,7 @@ class InnerProducts:
     """
 
     def __init__(self, item_vectors: Floats) -> None:
-        lengths = np.linalg.norm(item_vectors, axis=1).astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", item_vectors, item_vectors)).astype(np.float32)
         longest_first = np.argsort(-lengths, kind="stable").astype(np.int32)
         vectors = np.ascontiguousarray(item_vectors[longest_first], dtype=np.float32)
         self._items = (vectors, lengths[longest_first], longest_first)

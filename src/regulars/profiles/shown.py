@@ -53,16 +53,16 @@ def _touch(events: Events, here: int, horizon: Instant, touched: NDArray[np.int6
 @kernel
 def count_shown(
     shown: NDArray[np.void], newest: Indices, events: Events, states: States,
-    shoppers: NDArray[np.int64], span: tuple[Instant, int], ends: NDArray[np.int64],
-    out: tuple[Indices, Indices], scratch: Scratch,
+    shoppers: NDArray[np.int64], span: tuple[Instant, int],
+    out: tuple[NDArray[np.int64], Indices, Indices], scratch: Scratch,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Items shown after the horizon and after the shopper's last touch of them, with how often.
 
     `span` is (horizon, gap): showings closer than `gap` to a later one are of the same visit and count with it.
-    Fills `out = (item_idx, times)`, row i from `ends[i]`; returns where each row ends. `scratch` is room for every
-    item's last touch, times and last counted showing; the first two are 0 on entry and exit.
+    Fills `out = (ends, item_idx, times)`, row i from `ends[i]`; returns where each row ends. `scratch` is room for
+    every item's last touch, times and last counted showing; the first two are 0 on entry and exit.
     """
-    out_items, out_times = out
+    ends, out_items, out_times = out
     touched, times, counted_at = scratch
     horizon, gap = span
     stops = ends[:-1].copy()
@@ -158,8 +158,7 @@ class ShownLog:
             states,
             known,
             (now - self._window, self._gap),
-            ends,
-            (item_idx, times),
+            (ends, item_idx, times),
             self._scratch_of(n_items),
         )
         lengths = stops - ends[:-1]
