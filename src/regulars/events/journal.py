@@ -26,7 +26,7 @@ from regulars.core.settings import EventsSettings
 from regulars.events import bulk, lake
 from regulars.events.database import FILE_NAME, open_database, storage_errors, view
 from regulars.events.database import synchronous as pragma_synchronous
-from regulars.events.schema import Event, Interaction, decoder, encoder
+from regulars.events.schema import Event, Interaction, decoder, encoder, interaction_decoder
 from regulars.events.snapshot import Snapshot
 from regulars.events.writer import Job, Writer
 
@@ -184,8 +184,11 @@ class Journal:
             ).fetchall()
         if not rows:
             return 0
-        decoded = [(offset, received, decoder.decode(payload)) for offset, received, _, _, payload in rows]
-        events = [(offset, received, event) for offset, received, event in decoded if isinstance(event, Interaction)]
+        events = [
+            (offset, received, interaction_decoder.decode(payload))
+            for offset, received, kind, _, payload in rows
+            if kind == "interaction"
+        ]
         entries = lake.write_records(self.lake, lake.record_table([row for row in rows if row[2] != "interaction"]))
         if events:
             entries += lake.write_interactions(self.lake, lake.table_of(events))

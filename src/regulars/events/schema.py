@@ -2,6 +2,8 @@
 
 Times are `Instant`s (integer microseconds UTC), money is integer minor units of the shop's currency.
 A `user_key` is random and stands for a shopper everywhere; raw user ids live in one table alone.
+
+What comes in great numbers is not tracked by the garbage collector: plain values out of JSON hold no cycles.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ ItemKind = Literal["product", "article", "ad"]
 Source = str  # registry name of a model, or "explore", "pin"
 
 
-class Interaction(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="interaction"):
+class Interaction(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="interaction"):
     """A shopper did something."""
 
     event_id: str
@@ -42,7 +44,7 @@ class Interaction(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="in
     properties: dict[str, Any] = {}
 
 
-class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Item(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A product, article or ad."""
 
     item_id: str
@@ -96,7 +98,7 @@ class Tombstone(Struct, frozen=True, kw_only=True, tag="tombstone"):
     user_key: int
 
 
-class Reason(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reason(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Why an item is shown: a sentence, and the evidence it stands on."""
 
     kind: str  # because, usual, popular, trending, similar, taste, explore, pin
@@ -106,7 +108,7 @@ class Reason(Struct, frozen=True, kw_only=True, omit_defaults=True):
     days: float | None = None  # the shopper's own gap
 
 
-class SlateItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SlateItem(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One position of a slate."""
 
     item_id: str
@@ -133,7 +135,7 @@ class Slate(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision"):
+class Decision(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="decision"):
     """A slate that was shown, as the journal keeps it; `event_id` is the recommendation's id."""
 
     event_id: str
@@ -151,7 +153,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decis
     candidate_ids: tuple[str, ...] = ()  # for a sampled share only
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     """A Decision joined with what followed inside the windows; `closed` when nothing more can follow."""
 
     decision: Decision
@@ -201,4 +203,5 @@ class Profile(Struct, frozen=True, kw_only=True):
 Event = Interaction | ItemChange | UserChange | Identify | Tombstone | Decision
 
 decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+interaction_decoder: msgspec.json.Decoder[Interaction] = msgspec.json.Decoder(Interaction)
 encoder = msgspec.json.Encoder()

@@ -179,7 +179,7 @@ class Live:
     def profile(self, user_key: int, now: Instant) -> Profile:
         """Who a shopper is; of one nobody knows, an empty profile."""
         with self._lock:
-            shopper = int(self._people.index([user_key])[0])
+            shopper = self._people.get(user_key)
             if shopper < 0:
                 return portrait.nobody(user_key, now)
             events = self._log.events[self._log.rows_of_one(shopper)]
@@ -195,7 +195,7 @@ class Live:
     def __contains__(self, user_key: int) -> bool:
         """Whether anything is known of this shopper."""
         with self._lock:
-            return int(self._people.index([user_key])[0]) >= 0
+            return self._people.get(user_key) >= 0
 
     @property
     def n_shoppers(self) -> int:
@@ -207,7 +207,7 @@ class Live:
         if self._people.erased(event.user_key, event.timestamp):
             return
         if event.event_type == "impression":
-            shopper = int(self._people.index([event.user_key])[0])
+            shopper = self._people.get(event.user_key)
             if shopper >= 0 and event.recommendation_id:
                 self._shown.impression(
                     shopper, _hash(event.recommendation_id), self.catalogue.items.get(event.item_id)
@@ -251,7 +251,7 @@ class Live:
 
     def _forget(self, user_key: int) -> None:
         """Erase what a tombstone of this shopper covers."""
-        until, shopper = self._people.gone_until(user_key), int(self._people.index([user_key])[0])
+        until, shopper = self._people.gone_until(user_key), self._people.get(user_key)
         if until is None or shopper < 0:
             return
         told = self._people.forget(shopper, until)
@@ -261,7 +261,7 @@ class Live:
             self._people.remove(user_key)
 
     def _shopper(self, user_key: int) -> int:
-        shopper = int(self._people.index([user_key])[0])
+        shopper = self._people.get(user_key)
         return shopper if shopper >= 0 else self._people.add(user_key, self._log.add_shopper())
 
 

@@ -62,7 +62,11 @@ class People:
         """Shoppers of these keys, -1 where nothing is known."""
         if not self._joined:
             return np.fromiter((self._shopper_of.get(key, -1) for key in keys), dtype=np.int64)
-        return np.fromiter((self._shopper_of.get(self.root(key), -1) for key in keys), dtype=np.int64)
+        return np.fromiter(map(self.get, keys), dtype=np.int64)
+
+    def get(self, key: int) -> int:
+        """The shopper of one key, -1 where nothing is known."""
+        return self._shopper_of.get(self.root(key), -1)
 
     def root(self, key: int) -> int:
         """The key that this one is read as."""
