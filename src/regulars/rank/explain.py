@@ -26,8 +26,8 @@ TEXTS = {
         "similar": "goes with {item}",
         "usual": "you usually buy this every {days:.0f} days",
         "again": "you bought this before",
-        "popular-week": "popular in {category} this week",
-        "popular-category": "popular in {category}",
+        "popular-week": "popular in {label} this week",
+        "popular-category": "popular in {label}",
         "popular": "popular in this shop",
         "trending": "more wanted than usual these days",
         "explore": "something new for you to discover",
@@ -42,8 +42,8 @@ TEXTS = {
         "similar": "与{item}相配",
         "usual": "您通常每{days:.0f}天购买一次",
         "again": "您以前买过",
-        "popular-week": "本周{category}热销",
-        "popular-category": "{category}类热销",
+        "popular-week": "本周{label}热销",
+        "popular-category": "{label}类热销",
         "popular": "本店热销",
         "trending": "近来需求上升",
         "explore": "为您推荐的新发现",
@@ -145,6 +145,13 @@ class Explainer:
             return self.bundle.items[idx]
         return str(item.properties.get(f"title_{language}") or item.title or item.item_id)
 
+    def _label(self, idx: int, language: str) -> str:
+        """An item's category in a language, "" where the shop does not say (property `category_zh`, path or name)."""
+        item = self.live.catalogue.get(self.bundle.items[idx])
+        told = item.properties.get(f"category_{language}") if item else None
+        names = told if isinstance(told, list | tuple) else [told]
+        return str(names[-1]) if names and names[-1] else ""
+
     def _repeat(self, shopper: Shopper, idx: int) -> Reason:
         bought = shopper.bought.get(idx, [])
         item_id = self.bundle.items[idx]
@@ -166,9 +173,10 @@ class Explainer:
     def _popular(self, shopper: Shopper, idx: int) -> Reason:
         facts, category = self.bundle.item_facts, int(self._category[idx])
         if category >= 0 and facts.buyers[idx] > 0 and self._place(category, idx) < TOP_OF_CATEGORY:
-            path = self.live.catalogue.categories[category]
+            name = self.live.catalogue.categories[category].rpartition(" > ")[2]
             text = "popular-week" if self._fresh and facts.week_buyers[idx] > 0 else "popular-category"
-            return self._say(shopper, "popular", text, category=path.rpartition(" > ")[2])
+            label = self._label(idx, shopper.language) or name
+            return self._say(shopper, "popular", text, category=name, label=label)
         if facts.buyers[idx] >= facts.buyers_of_popular:
             return self._say(shopper, "popular", "popular")
         if len(shopper.history.item_idx):
