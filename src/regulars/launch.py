@@ -37,7 +37,7 @@ def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> Non
     settings = load_settings(home, flags=flags)
     for name in settings.train.models:
         model_class(name)
-    server.log_to_stderr(as_json=False)
+    server.log_to_stderr(as_json=settings.serve.log == "json")
 
     def announce(opened: server.Opened) -> None:
         page = "storefront and dashboard" if settings.shop.practice else "dashboard"

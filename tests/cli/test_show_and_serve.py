@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import tomllib
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -86,6 +87,21 @@ def ask(address: str) -> str:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"no answer from {address}")
+
+
+def test_the_log_is_json_lines_on_request(trained: Path) -> None:
+    command = [sys.executable, "-m", "regulars", "serve", "--port", "0", "--home", str(trained)]
+    env = {**os.environ, "REGULARS_SERVE_LOG": "json"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as server:
+        assert server.stderr is not None
+        url = re.findall(r"http://[0-9.:]+", server.stderr.readline())[0]
+        ask(f"{url}/health/ready")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{url}/v1/recommend/u1", timeout=5)
+        server.send_signal(signal.SIGTERM)
+        _, err = server.communicate(timeout=30)
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert any("/v1/recommend/{user_id" in line["message"] and " 401 " in line["message"] for line in lines), err
 
 
 @pytest.mark.slow

@@ -141,6 +141,8 @@ class ServeSettings:
     workers: int = _setting(1, "server processes", low=1)
     max_body_bytes: int = _setting(4_000_000, "larger requests are refused", low=1024)
     max_batch: int = _setting(5000, "events in one request", low=1)
+    log: str = _setting("text", "how standard error is written: for people, or a JSON object a line",
+                        options=("text", "json"))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -157,11 +157,17 @@ def _work(
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def _work_logged(service_factory: ServiceFactory, settings: Settings, *rest: Any) -> None:
+    """Serve in a process that was started afresh, and so has no log yet."""
+    log_to_stderr(as_json=settings.serve.log == "json")
+    _work(service_factory, settings, *rest)
+
+
 def _work_many(*args: Any) -> None:
     """Serve in several processes; when one dies the others are stopped, so that nobody limps on unseen."""
     settings: Settings = args[1]
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_work, args=args, daemon=True) for _ in range(settings.serve.workers)]
+    workers = [context.Process(target=_work_logged, args=args, daemon=True) for _ in range(settings.serve.workers)]
     for worker in workers:
         worker.start()
 
