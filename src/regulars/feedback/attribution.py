@@ -102,7 +102,7 @@ def outcomes(
         orphan_ids=orphan_ids,
         event_decision={
             events.event_id[row]: decisions[owner[row]].event_id
-            for row in np.flatnonzero((owner >= 0) & (events.kind != IMPRESSION))
+            for row in np.flatnonzero((owner >= 0) & (events.kind != IMPRESSION)).tolist()
         },
     )
 
@@ -275,14 +275,15 @@ def _collect(shown: _Showings, events: _Events, owner: Codes, through: Codes) ->
     names = list(shown.item_of)
     fields = {CLICK: "clicked", CART: "carted", PURCHASE: "purchased", IMPRESSION: "impressed"}
     found: dict[int, dict[str, Any]] = {}
-    for row in np.argsort(events.at, kind="stable"):
-        decision, seen_through = int(owner[row]), int(through[row])
-        item = names[events.item_idx[row]]
+    rows = np.argsort(events.at, kind="stable")
+    columns = (owner, through, events.item_idx, events.kind, events.value)
+    for decision, seen_through, item_idx, kind, value in zip(*(c[rows].tolist() for c in columns), strict=True):
+        item = names[item_idx]
         if decision >= 0:
             entry = found.setdefault(decision, {})
-            entry.setdefault(fields[int(events.kind[row])], {})[item] = None
-            if events.kind[row] == PURCHASE:
-                entry["revenue"] = entry.get("revenue", 0) + int(events.value[row])
+            entry.setdefault(fields[kind], {})[item] = None
+            if kind == PURCHASE:
+                entry["revenue"] = entry.get("revenue", 0) + value
         elif seen_through >= 0:
             found.setdefault(seen_through, {}).setdefault("viewed_through", {})[item] = None
     return {decision: _frozen(entry) for decision, entry in found.items()}

@@ -75,7 +75,7 @@ class EventLog:
         row = self._n
         self._events[row] = fields
         self._n += 1
-        late = not insert(self._events, self._states[shopper], row, self._gap)
+        late = not insert(self._events, self._states, shopper, row, self._gap)
         if late:
             self._fold_again(shopper, np.append(self.rows_of_one(shopper), np.int64(row)))
         event = self._events[row]
