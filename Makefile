@@ -7,7 +7,7 @@ ARGS ?=
 DATA := $(if $(REGULARS_DATA),$(REGULARS_DATA),$(if $(wildcard ../shared/data),$(abspath ../shared/data)))
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-quick lint bench docs clean
+.PHONY: demo test test-quick coverage lint bench docs clean
 
 .stamps/core: pyproject.toml constraints.txt
 	@mkdir -p .stamps
@@ -30,8 +30,21 @@ lint: .stamps/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint coverage
+
+# The whole suite, then the tests that run kernels on tiny inputs once more without the compiler: no tracer sees into
+# machine code. Left out of the second run is what would take minutes there.
+KERNEL_TESTS := tests/core/test_topk.py tests/clean/test_sessions.py tests/profiles tests/rank/test_candidates.py \
+  tests/rank/test_draw.py tests/models/test_gram.py tests/models/test_neighbours.py tests/models/test_als.py
+TOO_LONG := 100_000_draws or wrong_propensity or tenth_of_the_work or threads or cg_falls or with_implicit \
+  or order_leads_to_the_batch or goes_on_live
+
+coverage: .stamps/test
+	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-append --cov-report= \
+	  -k 'not ($(TOO_LONG))' $(KERNEL_TESTS)
+	@echo "Branch coverage in per cent (at least 90):"
+	@$(BIN)/python -m coverage report --format=total --fail-under=90
 
 test-quick: .stamps/test
 	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
