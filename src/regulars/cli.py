@@ -234,7 +234,7 @@ def serve(
 
 @cli.command()
 def simulate(  # noqa: PLR0913 - options of a command
-    days: Annotated[int, typer.Option(help="Days to play.", min=1)] = 60,
+    days: Annotated[int, typer.Option(help="Days to play: a return within 7 days needs 8.", min=8)] = 60,
     policy: Annotated[list[str] | None, typer.Option(help="Policy to play; repeat for several.")] = None,
     seeds: Annotated[int, typer.Option(help="Worlds to play each policy in.", min=1)] = 5,
     preset: Annotated[str, typer.Option(help="Kind of shop.")] = "default",
