@@ -296,7 +296,8 @@ class Comparison:
 
 def _cell(row: dict[str, Any], name: str) -> str:
     if name not in row:
-        return f"{row['ratio']:.2f}" if name == "returned@7" and "ratio" in row else ""
+        ratio = row.get("ratio") if name == "returned@7" else None
+        return "" if ratio is None else f"{ratio:.2f}"
     value = f"{row[name]:.4g}"
     if math.isfinite(row.get(f"{name}_low", math.inf)):
         value += f" [{row[f'{name}_low']:.4g}, {row[f'{name}_high']:.4g}]"
@@ -341,12 +342,17 @@ def rows_of(policies: Sequence[str], played: Sequence[dict[str, Any]]) -> list[d
         if left in by_policy and right in by_policy
     ]
     if {"slate", "popular", "oracle"} <= by_policy.keys():
-        mean = {
-            name: np.mean([game["returned@7"] for game in by_policy[name]]) for name in ("slate", "popular", "oracle")
-        }
-        gain, ceiling = mean["slate"] - mean["popular"], mean["oracle"] - mean["popular"]
-        rows.append({"model": "share-of-oracle", "ratio": float(gain / ceiling) if ceiling else 0.0})
+        rows.append({"model": "share-of-oracle", "ratio": _share(by_policy)})
     return rows
+
+
+def _share(by_policy: Mapping[str, Sequence[Mapping[str, Any]]]) -> float | None:
+    """What slates gain on popularity, of what an all-knowing policy gains; None where that is no more than chance."""
+    slate, popular, oracle = (
+        [game["returned@7"] for game in by_policy[name]] for name in ("slate", "popular", "oracle")
+    )
+    ceiling = paired_t(oracle, popular)
+    return float(np.mean(slate) - np.mean(popular)) / ceiling.mean if ceiling.low > 0 else None
 
 
 def _row(name: str, games: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
