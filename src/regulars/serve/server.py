@@ -13,8 +13,9 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,32 +164,47 @@ def _work_logged(service_factory: ServiceFactory, settings: Settings, *rest: Any
     _work(service_factory, settings, *rest)
 
 
+def _work_as_one_of_many(*args: Any) -> None:
+    """Serve in a process of several: Ctrl-C reaches the whole group, and the parent passes it on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _work(*args)
+
+
 def _work_many(*args: Any) -> None:
-    """Serve in several processes; when one dies the others are stopped, so that nobody limps on unseen."""
+    """Serve in several processes; when one ends unasked the others are stopped, so that nobody limps on unseen."""
     settings: Settings = args[1]
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_work_logged, args=args, daemon=True) for _ in range(settings.serve.workers)]
+    workers = [
+        context.Process(target=_work_as_one_of_many, args=args, daemon=True) for _ in range(settings.serve.workers)
+    ]
     for worker in workers:
         worker.start()
+    asked: list[int] = []
 
-    def stop(*_: Any) -> None:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
+    def stop(number: int, _: Any) -> None:
+        asked.append(number)
+        _terminate(workers)
 
     previous = {name: signal.signal(name, stop) for name in (signal.SIGTERM, signal.SIGINT)}
     try:
-        multiprocessing.connection.wait([worker.sentinel for worker in workers])
-        failed = [worker.pid for worker in workers if worker.exitcode not in (None, 0, -signal.SIGTERM)]
-        stop()
+        over = multiprocessing.connection.wait([worker.sentinel for worker in workers])
+        # not `is_alive`: a process closes its sentinel a moment before it can be seen to have ended
+        ended = [] if asked else [worker.pid for worker in workers if worker.sentinel in over]
+        _terminate(workers)
         for worker in workers:
             worker.join(GRACE_S + 5)
     finally:
         for name, handler in previous.items():
             signal.signal(name, handler)
-    if failed:
-        raise StorageError("serve", got=f"worker {failed[0]} ended", wanted="running workers",
+    if ended:
+        raise StorageError("serve", got=f"worker {ended[0]} ended", wanted="running workers",
                            remedy="Its log says why.")  # fmt: skip
+
+
+def _terminate(workers: Iterable[BaseProcess]) -> None:
+    for worker in workers:
+        if worker.is_alive():
+            worker.terminate()
 
 
 class JsonLines(logging.Formatter):
