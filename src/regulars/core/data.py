@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class IdMap(Generic[Id]):
 
     def __init__(self, ids: Iterable[Id] = ()) -> None:
         self._ids: list[Id] = list(ids)
-        self._index: dict[Id, int] = {name: idx for idx, name in enumerate(self._ids)}
+        self._index: dict[Id, int] = dict(zip(self._ids, range(len(self._ids)), strict=True))
         if len(self._index) != len(self._ids):
             raise InputError("IdMap", got="an id twice", wanted="distinct ids")
 
@@ -70,7 +71,7 @@ class IdMap(Generic[Id]):
 
     def index(self, names: Iterable[Id], on_unknown: Literal["raise", "skip"] = "raise") -> Indices:
         """Translate ids to int32 indices; unknown ones raise, or become -1 with `skip`."""
-        found = np.fromiter((self._index.get(name, -1) for name in names), dtype=np.int32)
+        found = np.fromiter(map(self._index.get, names, repeat(-1)), dtype=np.int32)
         if on_unknown == "raise" and (found < 0).any():
             raise InputError("IdMap", got=f"{int((found < 0).sum())} unknown ids", wanted="known ids")
         return found
