@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -377,37 +375,6 @@ def test_settings_are_checked_in_the_constructor(name: str, wrong: Any) -> None:
     for setting in build(name).get_params():
         with pytest.raises(SettingError, match=rf"{setting}.*got .*wanted"):
             build(name, **{setting: wrong})
-
-
-def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(SettingError, match="Try 'popular'"):
-        model_class("populer")
-
-
-def test_the_library_door() -> None:
-    import regulars.models
-
-    assert {path.partition(":")[2] for path in MODELS.values()} == set(dir(regulars.models))
-    with pytest.raises(AttributeError, match="NoSuchModel"):
-        _ = regulars.models.NoSuchModel
-
-
-def test_five_line_library_use() -> None:
-    from regulars.models import ALS
-
-    taken, hidden = checkerboard()
-    model = ALS(factors=64).fit(taken)
-    items, scores = model.recommend(taken[0], k=10)
-    assert items.shape == scores.shape == (1, 10)
-    assert items[0, 0] == hidden[0]
-
-
-@pytest.mark.parametrize("statement", ["import regulars.models", "from regulars.models import *"])
-def test_importing_models_imports_no_heavy_library(statement: str) -> None:
-    heavy = {"torch", "ibis", "duckdb", "litestar", "pandas", "pyarrow"}
-    code = f"{statement}\nimport sys\nprint(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_view_counts_as_history(dataset_of: Shop) -> None:

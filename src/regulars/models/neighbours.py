@@ -129,6 +129,14 @@ def _parts(matrix: Matrix) -> Parts:
 
 
 @kernel
+def _offer(score: float, idx: int, best: Floats, best_ids: Indices) -> None:
+    """Put an item on the heap if it is better than the worst there; ties go to the lower index."""
+    if score > best[0] or (score == best[0] and idx < best_ids[0]):
+        best[0], best_ids[0] = score, idx
+        sink(best, best_ids, len(best_ids))
+
+
+@kernel
 def _nearest_rows(
     start: int, stop: int, by_item: Parts, by_user: Parts, norms: Floats, shrink: np.float32, ids: Indices,
     scores: Floats,
@@ -153,10 +161,8 @@ def _nearest_rows(
             other = seen[at]
             score = total[other] / (norms[item] * norms[other] + shrink)
             total[other] = 0
-            better = score > best[0] or (score == best[0] and other < best_ids[0])
-            if other != item and better:
-                best[0], best_ids[0] = score, other
-                sink(best, best_ids, len(best_ids))
+            if other != item:
+                _offer(score, other, best, best_ids)
 
 
 @kernel
@@ -177,10 +183,8 @@ def _likely_rows(
         for other in seen[:n_seen]:
             score = total[other]
             total[other] = 0
-            better = score > best[0] or (score == best[0] and other < best_ids[0])
-            if other != row and better:
-                best[0], best_ids[0] = score, other
-                sink(best, best_ids, len(best_ids))
+            if other != row:
+                _offer(score, other, best, best_ids)
 
 
 @kernel
