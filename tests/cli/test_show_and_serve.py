@@ -89,9 +89,10 @@ def ask(address: str) -> str:
     raise AssertionError(f"no answer from {address}")
 
 
-def test_the_log_is_json_lines_on_request(trained: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_log_is_json_lines_on_request(trained: Path, workers: str) -> None:
     command = [sys.executable, "-m", "regulars", "serve", "--port", "0", "--home", str(trained)]
-    env = {**os.environ, "REGULARS_SERVE_LOG": "json"}
+    env = {**os.environ, "REGULARS_SERVE_LOG": "json", "REGULARS_SERVE_WORKERS": workers}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as server:
         assert server.stderr is not None
         url = re.findall(r"http://[0-9.:]+", server.stderr.readline())[0]

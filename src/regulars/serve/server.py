@@ -158,16 +158,11 @@ def _work(
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _work_logged(service_factory: ServiceFactory, settings: Settings, *rest: Any) -> None:
+def _work_as_one_of_many(service_factory: ServiceFactory, settings: Settings, *rest: Any) -> None:
     """Serve in a process that was started afresh, and so has no log yet."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the parent passes it on
     log_to_stderr(as_json=settings.serve.log == "json")
     _work(service_factory, settings, *rest)
-
-
-def _work_as_one_of_many(*args: Any) -> None:
-    """Serve in a process of several: Ctrl-C reaches the whole group, and the parent passes it on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _work(*args)
 
 
 def _work_many(*args: Any) -> None:

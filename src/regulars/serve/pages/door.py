@@ -39,7 +39,7 @@ def session_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
     return found
 
 
-def logged_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def logged_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let in who has a session."""
     if session_of(connection) is None:
         raise NotAuthorizedException("Open the login link that `regulars serve` printed.")
@@ -53,9 +53,9 @@ def check_csrf(request: Asked, token: str) -> str:
     return session
 
 
-def csrf_header(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def csrf_header(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let in what a page of the same session sent by script."""
-    logged_in(connection, _)
+    await logged_in(connection, _)
     check_csrf(connection, connection.headers.get("x-csrf-token", ""))  # type: ignore[arg-type]
 
 
