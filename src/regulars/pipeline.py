@@ -24,13 +24,12 @@ from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
 from regulars.core.errors import InputError, ModelError, RegularsError
 from regulars.core.rng import generator
-from regulars.core.settings import Settings
+from regulars.core.settings import FeedbackSettings, Settings
 from regulars.evaluate import offline
 from regulars.evaluate.gate import Verdict, judge
 from regulars.evaluate.offline import Ranker, Row
 from regulars.evaluate.split import Targets, sample, targets
-from regulars.events.schema import Decision
-from regulars.feedback.attribution import COLUMNS, Attribution, outcomes
+from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
 from regulars.models.base import Model
 from regulars.models.registry import model_class
@@ -120,7 +119,7 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         full, _ = cleaning.dataset()
         _need_events(full)
     with watch.step("feedback", "Joining slates with what followed"):
-        learned = lessons(attribution(app, full.as_of), settings, full.as_of)
+        learned = lessons(recent_attribution(cleaning, settings.feedback, full.as_of), settings, full.as_of)
     cut = full.as_of - holdout(full, settings)
     gated = settings.train.gate if gate is None else gate
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
@@ -263,16 +262,12 @@ def keep_sources(blend: Blend, models: Mapping[str, Model]) -> Blend:
 # --- feedback
 
 
-def attribution(app: App, now: Instant) -> Attribution:
-    """The decisions of the last weeks, each with what followed it up to `now`."""
-    snapshot = app.journal.snapshot()
-    since = now - LOOK_BACK
-    recent = [event for _, event in snapshot.records("decision", since=since) if isinstance(event, Decision)]
-    if not recent:
-        return Attribution([], (), {})
-    first = min(each.timestamp for each in recent)
-    rows = snapshot.interactions(COLUMNS, since=first - 1)
-    return outcomes(recent, rows, app.settings.feedback, now, snapshot.canonical())
+def recent_attribution(cleaning: Cleaning, feedback: FeedbackSettings, now: Instant) -> Attribution:
+    """The slates of the last weeks, with what followed them up to `now`."""
+    slates = cleaning.slates(since=now - LOOK_BACK)
+    since = int(slates.at.min(initial=now)) - 1
+    rows = cleaning.interactions(COLUMNS, since=since)
+    return attribute(slates, rows, feedback, now, cleaning.canonical)
 
 
 # --- judging

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -13,24 +13,46 @@ from hypothesis import strategies as st
 
 from feedback.conftest import make_decision, make_event, make_log
 from regulars.core.clock import DAY, HOUR
-from regulars.core.data import CART, CLICK, KIND, PURCHASE, Dataset, IdMap, Interactions, Items, Shown, Users
 from regulars.core.errors import InputError
 from regulars.core.settings import FeedbackSettings, Span
 from regulars.events.schema import Decision, Outcome
-from regulars.feedback.attribution import Attribution, organic, outcomes
+from regulars.events.slates import Slates
+from regulars.feedback.attribution import attribute
+from regulars.feedback.outcomes import outcomes
 
 WINDOWS = FeedbackSettings()
 LATER = 30 * DAY
 
 
-def join(decisions: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]], **more: Any) -> Attribution:
+@dataclass(frozen=True)
+class Joined:
+    """What was found, by event and by decision."""
+
+    event_decision: dict[str, str]
+    outcomes: list[Outcome]
+    orphan_ids: tuple[str, ...]
+
+    @property
+    def orphans(self) -> int:
+        return len(self.orphan_ids)
+
+
+def join_made(
+    decisions: Sequence[Decision], log: Any, windows: FeedbackSettings = WINDOWS, now: int = LATER, **more: Any
+) -> Joined:
+    found = attribute(Slates.of(decisions), log, windows, now, **more)
+    assert found.orphans == len(found.orphan_ids)
+    return Joined(found.event_decision, outcomes(decisions, found), found.orphan_ids)
+
+
+def join(decisions: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]], **more: Any) -> Joined:
     """Join decisions and events given as argument tuples."""
     made = [make_decision(*each) for each in decisions]
     rows = [make_event(*each[:4], **(each[4] if len(each) > 4 else {})) for each in events]
-    return outcomes(made, make_log(*rows), WINDOWS, more.pop("now", LATER), **more)
+    return join_made(made, make_log(*rows), **more)
 
 
-def by_name(found: Attribution) -> dict[str, Outcome]:
+def by_name(found: Joined) -> dict[str, Outcome]:
     return {each.decision.event_id: each for each in found.outcomes}
 
 
@@ -154,7 +176,7 @@ def test_impressions_are_kept_and_are_no_reward() -> None:
 
 
 def test_no_decisions_and_no_events() -> None:
-    assert join([], [("click", 1, 0, "a")]) == Attribution([], (), {})
+    assert join([], [("click", 1, 0, "a")]) == Joined({}, [], ())
     assert join([("r1", 1, 0, [])], []).outcomes[0].clicked == ()
 
 
@@ -169,13 +191,13 @@ def test_chunks_and_dictionaries_are_read_like_plain_columns() -> None:
     parts = pa.concat_tables([plain.slice(0, 1), plain.slice(1)])
     for name in ("event_type", "item_id", "recommendation_id"):
         parts = parts.set_column(parts.column_names.index(name), name, parts[name].dictionary_encode())
-    assert outcomes(slates, parts, WINDOWS, LATER) == outcomes(slates, plain, WINDOWS, LATER)
+    assert join_made(slates, parts) == join_made(slates, plain)
 
 
 def test_a_missing_column_is_named() -> None:
     table = make_log().drop_columns(["price"])
     with pytest.raises(InputError, match="no column price"):
-        outcomes([make_decision("r1", 1, 0, ["a"])], table, WINDOWS, LATER)
+        join_made([make_decision("r1", 1, 0, ["a"])], table)
 
 
 # -- a second implementation: the rules of the design, event by event ------------------------------------------
@@ -255,7 +277,7 @@ def test_it_equals_the_rules_applied_event_by_event(
     events = [
         {"event_id": f"e{idx}", **make_event(*each[:4], recommendation_id=each[4])} for idx, each in enumerate(rows)
     ]
-    found = outcomes(made, make_log(*events), windows, 1000)
+    found = join_made(made, make_log(*events), windows, 1000)
     slow = SlowJoin(made, windows)
     slow.run(events)
     assert found.event_decision == slow.owner
@@ -266,61 +288,3 @@ def test_it_equals_the_rules_applied_event_by_event(
     named = {each.event_id for each in made}
     wanted = [each["event_id"] for each in events if each["recommendation_id"] not in {"", *named}]
     assert list(found.orphan_ids) == wanted
-
-
-# -- organic ---------------------------------------------------------------------------------------------------
-
-
-def dataset(rows: Sequence[tuple[int, int, int, int, bool]], shown: Sequence[tuple[int, int, int, bool]]) -> Dataset:
-    """Rows (user, item, kind, at, from_slate) and showings (user, item, at, clicked)."""
-    user, item, kind, at, from_slate = (np.array(column) for column in zip(*rows, strict=True))
-    n = len(rows)
-    ones, none = np.ones(n, dtype=np.float32), np.full(n, -1, dtype=np.int32)
-    seen = np.array(shown, dtype=np.int64).reshape(-1, 4)
-    return Dataset(
-        as_of=LATER,
-        users=Users(IdMap(range(2)), [{}] * 2, [()] * 2),
-        items=Items.bare("abc"),
-        interactions=Interactions(
-            user_idx=user.astype(np.int32), item_idx=item.astype(np.int32), kind=kind.astype(np.int8),
-            at=at.astype(np.int64), weight=ones, quantity=ones, value=np.zeros(n, dtype=np.int64), rating=ones,
-            session_idx=none, order_idx=none, from_slate=from_slate.astype(np.bool_),
-        ),
-        shown=Shown(
-            seen[:, 0].astype(np.int32), seen[:, 1].astype(np.int32), seen[:, 2],
-            np.zeros(len(seen), dtype=np.int16), seen[:, 3].astype(np.bool_),
-        ),
-    )  # fmt: skip
-
-
-def test_organic_rows_are_those_no_slate_caused() -> None:
-    rows = [
-        (0, 0, PURCHASE, 2 * DAY, False),  # shown and clicked two days before
-        (0, 0, PURCHASE, 9 * DAY, False),  # the same, nine days before
-        (0, 0, CLICK, HOUR, False),  # clicked in the slate
-        (0, 0, CLICK, 2 * DAY, False),  # a click has one day
-        (0, 0, CART, 2 * DAY, False),
-        (0, 1, PURCHASE, DAY, False),  # shown, never clicked
-        (0, 2, PURCHASE, DAY, False),  # never shown
-        (0, 2, PURCHASE, DAY, True),  # names a slate
-        (1, 0, PURCHASE, DAY, False),  # shown to another shopper
-        (0, 0, KIND["view"], 20 * DAY, False),
-    ]
-    found = organic(dataset(rows, [(0, 0, 0, True), (0, 1, 0, False)]), WINDOWS)
-    assert found.tolist() == [False, True, False, True, False, True, True, False, True, True]
-
-
-def test_a_click_that_names_no_slate_still_shows_what_a_slate_caused() -> None:
-    rows = [
-        (0, 0, CLICK, HOUR, False),  # on what was shown an hour before
-        (0, 0, PURCHASE, 2 * HOUR, False),
-        (0, 1, CLICK, 2 * DAY, False),  # shown two days before: found some other way
-        (0, 1, PURCHASE, 2 * DAY + HOUR, False),
-    ]
-    found = organic(dataset(rows, [(0, 0, 0, False), (0, 1, 0, False)]), WINDOWS)
-    assert found.tolist() == [False, False, True, True]
-
-
-def test_without_slates_everything_is_organic_but_what_names_one() -> None:
-    rows = [(0, 0, PURCHASE, 0, False), (1, 1, PURCHASE, 0, True)]
-    assert organic(dataset(rows, []), WINDOWS).tolist() == [True, False]

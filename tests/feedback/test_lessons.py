@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from feedback.conftest import attribution_of, showings_of
 from regulars.core.clock import DAY, HOUR
 from regulars.core.data import Dataset, IdMap, Items, Users
 from regulars.core.settings import Settings
 from regulars.events.schema import Decision, Outcome, Reason, SlateItem
-from regulars.feedback.attribution import Attribution
 from regulars.feedback.lessons import CLICK, MIN_OUTCOMES, MOST_OF_CLICKS, Lessons, lessons
 from regulars.feedback.signals import ClickTargets, clicks_as_targets
 
@@ -78,22 +78,22 @@ def test_only_the_days_after_the_cut_and_what_is_known_there_count(before: Datas
 def test_without_slates_purchases_stay_as_they_are(before: Dataset) -> None:
     relevant = nothing()
     assert Lessons().wanted(relevant, before, CUT) is relevant
-    assert lessons(Attribution([], (), {}), Settings(), CUT) == Lessons()
+    assert lessons(attribution_of([]), Settings(), CUT) == Lessons()
 
 
 def test_a_click_counts_once_its_window_has_closed() -> None:
     """A day for clicks, though the purchase window of a week is open."""
     now = CUT + 2 * DAY
-    found = lessons(Attribution([outcome(CUT, ("b",)), outcome(now - 23 * HOUR, ("c",))], (), {}), Settings(), now)
+    found = lessons(attribution_of([outcome(CUT, ("b",)), outcome(now - 23 * HOUR, ("c",))]), Settings(), now)
     assert found.clicks is not None
     assert [name for name, hit in zip(found.clicks.item_id, found.clicks.clicked, strict=True) if hit] == ["b"]
     assert found.fatigue is None
-    assert len(clicks_as_targets([outcome(CUT, ("b",))])) == 0  # still open for purchases
+    assert len(clicks_as_targets(showings_of([outcome(CUT, ("b",))]))) == 0  # still open for purchases
 
 
 def test_fatigue_is_measured_once_there_are_enough_closed_slates() -> None:
     few = [outcome(CUT + n, ("a",) if n % 3 else (), user_key=n, closed=True) for n in range(MIN_OUTCOMES - 1)]
     more = [*few, outcome(CUT, user_key=5000, closed=True)]
     now = CUT + 30 * DAY
-    assert lessons(Attribution(few, (), {}), Settings(), now).fatigue is None
-    assert lessons(Attribution(more, (), {}), Settings(), now).fatigue is not None
+    assert lessons(attribution_of(few), Settings(), now).fatigue is None
+    assert lessons(attribution_of(more), Settings(), now).fatigue is not None

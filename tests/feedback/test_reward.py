@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from feedback.conftest import make_decision, make_outcome
+from feedback.conftest import make_decision, make_outcome, showings_of
 from regulars.core.errors import InputError
 from regulars.events.schema import Outcome
 from regulars.feedback.intervals import wilson
@@ -45,18 +45,20 @@ def test_all_together_and_no_outcomes() -> None:
     (only,) = rates(four_slates(), by=())
     assert (only.group, only.slates, only.clicked) == ({}, 4, 2)
     assert rates([]) == []
-    assert rates_by_position([]) == []
+    assert rates_by_position(showings_of([])) == []
 
 
 def test_open_and_empty_slates_do_not_count() -> None:
     still_open = make_outcome(make_decision("r5", 1, 5, ["a"]), closed=False, clicked=("a",))
     empty = make_outcome(make_decision("r6", 1, 6, []))
     assert rates([*four_slates(), still_open, empty], by=()) == rates(four_slates(), by=())
-    assert rates_by_position([*four_slates(), still_open, empty]) == rates_by_position(four_slates())
+    assert rates_by_position(showings_of([*four_slates(), still_open, empty])) == rates_by_position(
+        showings_of(four_slates())
+    )
 
 
 def test_rates_by_position() -> None:
-    first, second = rates_by_position(four_slates())
+    first, second = rates_by_position(showings_of(four_slates()))
     assert (first.position, first.seen, first.clicked) == (0, 4, 2)  # a in r1, a in r4
     assert (second.position, second.seen, second.clicked) == (1, 3, 1)  # b in r1
     assert first.click_rate == 2 / 4
@@ -72,7 +74,7 @@ def test_where_impressions_exist_seen_means_impressed() -> None:
     ]
     (only,) = rates(slates, by=())
     assert (only.seen_by, only.slates, only.click_rate) == ("impressions", 2, 1 / 2)
-    places = rates_by_position(slates)
+    places = rates_by_position(showings_of(slates))
     assert [(each.seen, each.clicked, each.seen_by) for each in places] == [
         (1, 0, "impressions"),
         (1, 1, "impressions"),

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from feedback.conftest import make_decision, make_outcome
+from feedback.conftest import make_decision, make_outcome, showings_of
 from regulars.core.clock import DAY
 from regulars.events.schema import Outcome
-from regulars.feedback.showings import earlier_unclicked, showings
+from regulars.feedback.showings import earlier_unclicked
 from regulars.feedback.signals import FATIGUE_PRIOR, clicks_as_targets, fatigue, position_bias
 
 EXAMINED = np.array([1.0, 0.6, 0.4, 0.25])
@@ -37,9 +37,9 @@ def position_world(n_slates: int, seed: int) -> list[Outcome]:
 
 def test_position_bias_is_recovered_where_click_rates_alone_mislead() -> None:
     outcomes = position_world(12_000, seed=1)
-    shown = showings(outcomes)
+    shown = showings_of(outcomes)
     naive = np.bincount(shown.position, shown.clicked) / np.bincount(shown.position)
-    found = position_bias(outcomes)
+    found = position_bias(showings_of(outcomes))
     # about 900 clicks at the last position: relative standard error 3.5 %, plus that of the first; 5 of them
     assert np.abs(found / EXAMINED - 1).max() < 0.2
     assert naive[3] / naive[0] < 0.17  # the truth is 0.25
@@ -52,14 +52,14 @@ def test_without_position_bias_none_is_found() -> None:
         make_outcome(make_decision(f"r{n}", n, n, ["a", "b"]), clicked=tuple(i for i in "ab" if rng.random() < 0.3))
         for n in range(4000)
     ]
-    assert position_bias(outcomes) == pytest.approx([1.0, 1.0], abs=0.15)
+    assert position_bias(showings_of(outcomes)) == pytest.approx([1.0, 1.0], abs=0.15)
 
 
 def test_few_clicks_leave_positions_near_one_and_none_leave_them_there() -> None:
     few = [make_outcome(make_decision("r", 1, 1, ["a", "b"]), clicked=("a",))]
-    assert position_bias(few)[1] > 0.85
-    assert position_bias([make_outcome(make_decision("r", 1, 1, ["a", "b"]))]).tolist() == [1.0, 1.0]
-    assert position_bias([]).tolist() == []
+    assert position_bias(showings_of(few))[1] > 0.85
+    assert position_bias(showings_of([make_outcome(make_decision("r", 1, 1, ["a", "b"]))])).tolist() == [1.0, 1.0]
+    assert position_bias(showings_of([])).tolist() == []
 
 
 def fatigue_world(loss: float, n_users: int, seed: int) -> list[Outcome]:
@@ -79,7 +79,7 @@ def fatigue_world(loss: float, n_users: int, seed: int) -> list[Outcome]:
 
 @pytest.mark.parametrize("loss", [0.0, 0.35])
 def test_fatigue_is_recovered(loss: float) -> None:
-    found = fatigue(fatigue_world(loss, 3000, seed=5), window=30 * DAY)
+    found = fatigue(showings_of(fatigue_world(loss, 3000, seed=5)), window=30 * DAY)
     deviation = (found.loss_high - found.loss) / 1.96
     assert deviation < 0.03
     assert abs(found.loss - loss) < 5 * deviation
@@ -90,10 +90,10 @@ def test_fatigue_is_recovered(loss: float) -> None:
 
 
 def test_fatigue_without_outcomes_is_its_prior() -> None:
-    found = fatigue([])
+    found = fatigue(showings_of([]))
     assert found.loss == pytest.approx(FATIGUE_PRIOR)
     assert found.seen == (0,)
-    little = fatigue([make_outcome(make_decision("r", 1, 1, ["a"]))])
+    little = fatigue(showings_of([make_outcome(make_decision("r", 1, 1, ["a"]))]))
     assert little.loss == pytest.approx(FATIGUE_PRIOR, abs=0.01)
 
 
@@ -103,7 +103,7 @@ def test_showings_since_the_last_click_within_the_window_are_counted() -> None:
         make_outcome(make_decision(f"r{day}", 1, day * DAY, ["a", "b"]), clicked=hit) for day, hit in days.items()
     ]
     outcomes.append(make_outcome(make_decision("other", 2, 5 * DAY, ["a"])))
-    shown = showings(outcomes)
+    shown = showings_of(outcomes)
     counts = earlier_unclicked(shown, window=8 * DAY)
     of_a = counts[(shown.item_idx == 0) & (shown.user_key == 1)]
     # the click on day 2 starts again; on day 12 only day 4 is within eight days
@@ -117,14 +117,14 @@ def test_what_was_not_seen_does_not_tire() -> None:
         make_outcome(make_decision("r1", 1, 1, ["a", "b"]), impressed=("b",)),
         make_outcome(make_decision("r2", 1, 2, ["a", "b"]), impressed=("a", "b")),
     ]
-    shown = showings(outcomes)
+    shown = showings_of(outcomes)
     assert earlier_unclicked(shown, window=DAY).tolist() == [0, 0, 0, 1]
 
 
 def test_clicks_as_targets() -> None:
     scored = make_decision("r1", 1, 5, ["a", "b"], scores={"ease": 2.0})
     plain = make_decision("r2", 2, 6, ["c"])
-    found = clicks_as_targets([make_outcome(scored, clicked=("b",)), make_outcome(plain)])
+    found = clicks_as_targets(showings_of([make_outcome(scored, clicked=("b",)), make_outcome(plain)]))
     assert len(found) == 3
     assert found.item_id == ["a", "b", "c"]
     assert found.clicked.tolist() == [False, True, False]
@@ -133,19 +133,21 @@ def test_clicks_as_targets() -> None:
     assert found.at.tolist() == [5, 5, 6]
     assert found.propensity.tolist() == [0.5] * 3
     assert found.examination[0] == 1.0
-    assert clicks_as_targets([]).item_id == []
+    assert clicks_as_targets(showings_of([])).item_id == []
 
 
 def test_changed_outcomes_change_what_is_learned() -> None:
     """The same slates, other clicks: every signal moves. Slates still open: nothing does."""
     outcomes = position_world(2000, seed=7)
     shuffled = _other_clicks(outcomes, seed=8)
-    assert np.abs(position_bias(outcomes) - position_bias(shuffled)).max() > 0.2
-    assert fatigue(outcomes).expected != fatigue(shuffled).expected
-    assert (clicks_as_targets(outcomes).clicked != clicks_as_targets(shuffled).clicked).any()
+    assert np.abs(position_bias(showings_of(outcomes)) - position_bias(showings_of(shuffled))).max() > 0.2
+    assert fatigue(showings_of(outcomes)).expected != fatigue(showings_of(shuffled)).expected
+    assert (
+        clicks_as_targets(showings_of(outcomes)).clicked != clicks_as_targets(showings_of(shuffled)).clicked
+    ).any()
     opened = [msgspec.structs.replace(each, closed=False) for each in outcomes]
-    assert len(clicks_as_targets(opened)) == 0
-    assert fatigue(opened) == replace(fatigue([]))
+    assert len(clicks_as_targets(showings_of(opened))) == 0
+    assert fatigue(showings_of(opened)) == replace(fatigue(showings_of([])))
 
 
 def _other_clicks(outcomes: Sequence[Outcome], seed: int) -> list[Outcome]:

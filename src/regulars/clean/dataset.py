@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from regulars.clean import rules
 from regulars.clean.features import item_features, user_features
@@ -13,13 +15,14 @@ from regulars.clean.records import Records, read_known, records_as_of
 from regulars.clean.refunds import Netting, net_refunds
 from regulars.clean.report import CleanReport, RuleCount
 from regulars.clean.sessions import number_orders, number_sessions
-from regulars.clean.shown import NOBODY, shown_items
+from regulars.clean.shown import shown_items
 from regulars.clean.weights import event_weights
 from regulars.core.arrays import Floats
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Interactions, Items, Shown, Users
 from regulars.core.settings import CleanSettings, Settings
 from regulars.events.schema import Event, Identify, ItemChange, Tombstone
+from regulars.events.slates import Slates
 
 if TYPE_CHECKING:
     from regulars.events.journal import Journal
@@ -40,7 +43,20 @@ class Cleaning:
 
     def changes(self) -> list[Event]:
         """Item, identify and tombstone events of this view, in journal order: what a live state starts from."""
-        return [each for _, each in self._known if isinstance(each, ItemChange | Identify | Tombstone)]
+        return [each for _, each in self._known.changes if isinstance(each, ItemChange | Identify | Tombstone)]
+
+    def slates(self, since: Instant) -> Slates:
+        """What was shown after an instant, but to shoppers who are forgotten; to raw keys, oldest first."""
+        return self._known.slates[self._known.slates.at > since]
+
+    def interactions(self, columns: Sequence[str], since: Instant) -> pa.Table:
+        """Some columns of all rows later than an instant, as they are in the log, in no particular order."""
+        return self._snapshot.interactions(columns, since=since)
+
+    @property
+    def canonical(self) -> Mapping[int, int]:
+        """Raw key -> the key it is read as, for every key that was joined away."""
+        return self._known.canonical
 
     def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
         """Build the Dataset of all that happened up to `as_of`; None = everything, as of the last interaction.
@@ -101,10 +117,7 @@ def _columns(connection: rules.Connection, table: rules.Table, census: rules.Col
 
 def _shown(connection: rules.Connection, table: rules.Table, known: _Known) -> Shown:
     records, users, items = known
-    if not records.decisions:
-        return NOBODY
-    rows = [users.keys.get(records.canonical_key(decision.user_key)) for decision in records.decisions]
-    return shown_items(records.decisions, rows, items.ids, rules.named_slates(connection, table))
+    return shown_items(records.slates, users, items, rules.named_slates(connection, table))
 
 
 def _interactions(columns: rules.Columns, clean: CleanSettings, now: Instant) -> tuple[Interactions, Netting]:

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 
 from regulars.core.clock import Instant
 from regulars.events.schema import Decision, Event, Identify, ItemChange, Tombstone, UserChange
+from regulars.events.slates import Numbers, Showing, Slates, look_up
 from regulars.events.snapshot import canonical_keys
 
 if TYPE_CHECKING:
     from regulars.events.snapshot import Snapshot
 
 BATCH = 4096
+NEVER = -(2**62)  # before every instant
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """One position of a slate: which item stood where."""
-
-    item_id: str
-    position: int
-
-
-class Showing(msgspec.Struct, frozen=True, gc=False, tag="decision"):
-    """What of a Decision says who saw what and when.
-
-    A Decision carries scores and reasons for every item: with 30,000 slates of ten, decoding no more than this
-    halves the time of a whole `build_dataset`.
-    """
-
-    event_id: str
-    timestamp: Instant
-    user_key: int
-    items: tuple[Place, ...]
-
-
-Known = TypeVar("Known", ItemChange, UserChange, Showing)
-Numbered: TypeAlias = tuple[int, "Event | Showing"]
+Change = TypeVar("Change", ItemChange, UserChange)
+Numbered: TypeAlias = tuple[int, Event]
 _decoder = msgspec.json.Decoder(ItemChange | UserChange | Identify | Tombstone | Showing)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Everything beside interactions that one view of the log holds."""
+
+    changes: list[Numbered]  # items, shoppers, identities and tombstones, by offset
+    canonical: Mapping[int, int]  # key -> the key it is read as, for every key that was joined away
+    gone: Mapping[int, Instant]  # every raw key of a forgotten shopper -> instant of the tombstone
+    slates: Slates  # to raw keys; oldest first, those of one instant in journal order, without what is gone
+    slate_offset: Numbers  # (n_slates,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ class Records:
     gone: Mapping[int, Instant]  # every raw key of a forgotten shopper -> instant of the tombstone
     items: list[ItemChange]  # oldest first
     users: list[UserChange]  # oldest first
-    decisions: list[Showing]
+    slates: Slates  # oldest first
     first_offset: Mapping[int, int]  # of a shopper's changes and decisions
 
     def canonical_key(self, key: int) -> int:
@@ -62,42 +56,57 @@ class Records:
     @property
     def last_at(self) -> Instant:
         """Latest instant of all, 0 where there is none."""
-        every: list[ItemChange | UserChange | Showing] = [*self.items, *self.users, *self.decisions]
-        return max((each.timestamp for each in every), default=0)
+        changes: list[ItemChange | UserChange] = [*self.items, *self.users]
+        return max((each.timestamp for each in changes), default=int(self.slates.at.max(initial=0)))
 
 
-def read_known(snapshot: Snapshot) -> list[Numbered]:
-    """Every record once, by offset."""
-    return sorted(_read(snapshot), key=lambda entry: entry[0])
+def read_known(snapshot: Snapshot) -> Known:
+    """Every record once."""
+    changes: list[Numbered] = []
+    showings: list[tuple[int, Decision | Showing]] = []
+    for offset, event in _read(snapshot):
+        if isinstance(event, Decision | Showing):
+            showings.append((offset, event))
+        else:
+            changes.append((offset, event))
+    changes.sort(key=lambda entry: entry[0])
+    canonical = canonical_keys(each for _, each in changes if isinstance(each, Identify))
+    gone = _gone(changes, canonical)
+    showings.sort(key=lambda entry: (entry[1].timestamp, entry[0]))
+    slates = Slates.of([showing for _, showing in showings])
+    alive = slates.at > look_up(slates.user_key, gone, NEVER)
+    offsets = np.array([offset for offset, _ in showings], dtype=np.int64)
+    return Known(changes, canonical, gone, slates[alive], offsets[alive])
 
 
-def records_as_of(known: Sequence[Numbered], as_of: Instant | None) -> Records:
+def records_as_of(known: Known, as_of: Instant | None) -> Records:
     """What was known at an instant; identities and tombstones hold for every instant, whenever they became known."""
-    canonical = canonical_keys(each for _, each in known if isinstance(each, Identify))
-    gone = _gone(known, canonical)
-    users = _alive(_up_to(known, UserChange, as_of), gone)
-    decisions = _alive(_up_to(known, Showing, as_of), gone)
-    first_offset: dict[int, int] = {}
-    seen = [(offset, each.user_key) for offset, each in users] + [
-        (offset, each.user_key) for offset, each in decisions
+    canonical, gone = known.canonical, known.gone
+    users = [
+        (offset, change)
+        for offset, change in _up_to(known.changes, UserChange, as_of)
+        if change.user_key not in gone or change.timestamp > gone[change.user_key]
     ]
-    for offset, raw_key in seen:
-        key = canonical.get(raw_key, raw_key)
+    made = np.ones(len(known.slates), dtype=np.bool_) if as_of is None else known.slates.at <= as_of
+    slates = known.slates[made].read_as(canonical)
+    first_offset: dict[int, int] = {}
+    seen = [(offset, canonical.get(change.user_key, change.user_key)) for offset, change in users]
+    seen += zip(known.slate_offset[made].tolist(), slates.user_key.tolist(), strict=True)
+    for offset, key in seen:
         first_offset[key] = min(offset, first_offset.get(key, offset))
     return Records(
         canonical=canonical,
         gone=gone,
-        items=[change for _, change in _up_to(known, ItemChange, as_of)],
+        items=[change for _, change in _up_to(known.changes, ItemChange, as_of)],
         users=[change for _, change in users],
-        decisions=[decision for _, decision in decisions],
+        slates=slates,
         first_offset=first_offset,
     )
 
 
-def _read(snapshot: Snapshot) -> Iterator[Numbered]:
+def _read(snapshot: Snapshot) -> Iterator[tuple[int, Event | Showing]]:
     """Every record once, batch by batch."""
-    for offset, event in snapshot.tail_records:
-        yield offset, _showing(event) if isinstance(event, Decision) else event
+    yield from snapshot.tail_records
     for file in snapshot.record_files:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(BATCH, columns=["offset", "payload"]):
@@ -105,12 +114,7 @@ def _read(snapshot: Snapshot) -> Iterator[Numbered]:
                 yield from zip(batch.column("offset").to_pylist(), map(_decoder.decode, payloads), strict=True)
 
 
-def _showing(decision: Decision) -> Showing:
-    places = tuple(Place(entry.item_id, entry.position) for entry in decision.items)
-    return Showing(decision.event_id, decision.timestamp, decision.user_key, places)
-
-
-def _up_to(records: Iterable[Numbered], kind: type[Known], as_of: Instant | None) -> list[tuple[int, Known]]:
+def _up_to(records: Iterable[Numbered], kind: type[Change], as_of: Instant | None) -> list[tuple[int, Change]]:
     """Records at or before the instant, oldest first; those of one instant in journal order."""
     known = [
         (offset, record)
@@ -129,14 +133,3 @@ def _gone(records: Iterable[Numbered], canonical: Mapping[int, int]) -> dict[int
             until[key] = max(tombstone.timestamp, until.get(key, tombstone.timestamp))
     joined = {other: until[key] for other, key in canonical.items() if key in until}
     return until | joined
-
-
-Own = TypeVar("Own", UserChange, Showing)
-
-
-def _alive(records: list[tuple[int, Own]], gone: Mapping[int, Instant]) -> list[tuple[int, Own]]:
-    return [
-        (offset, record)
-        for offset, record in records
-        if record.user_key not in gone or record.timestamp > gone[record.user_key]
-    ]

@@ -22,7 +22,7 @@ from regulars.core.data import PURCHASE, Dataset, IdMap, Interactions
 from regulars.core.errors import InputError
 from regulars.core.settings import FeedbackSettings
 from regulars.evaluate.metrics import category_levels
-from regulars.feedback.attribution import organic
+from regulars.feedback.organic import organic
 
 COHORTS = ("shoppers-new", "shoppers-light", "shoppers-heavy")
 SUBSETS = ("all", "new", "organic", *COHORTS)

@@ -67,3 +67,8 @@ def index_in(values: NDArray[np.int64], known: NDArray[np.int64]) -> Codes:
         return np.full(len(values), UNKNOWN, dtype=np.int64)
     found = np.minimum(np.searchsorted(known, values), len(known) - 1)
     return np.where(known[found] == values, found, UNKNOWN).astype(np.int64)
+
+
+def within(slate: Codes, decided_at: Codes, at: Codes, window: NDArray[np.int64]) -> Codes:
+    """The slates that were made at most `window` before `at`, `UNKNOWN` in place of the others."""
+    return np.where((slate >= 0) & (at - pick(decided_at, slate) <= window), slate, UNKNOWN)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import scipy.sparse as sp
 
@@ -17,6 +16,7 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset
 from regulars.core.settings import Settings
 from regulars.feedback.attribution import Attribution
+from regulars.feedback.showings import showings
 from regulars.feedback.signals import ClickTargets, clicks_as_targets, fatigue
 
 MIN_OUTCOMES = 500  # closed slates before fatigue is measured rather than assumed
@@ -52,18 +52,15 @@ class Lessons:
 
 
 def lessons(found: Attribution, settings: Settings, now: Instant) -> Lessons:
-    """What outcomes known at `now` teach."""
-    settled = [
-        msgspec.structs.replace(each, closed=True)
-        for each in found.outcomes
-        if each.decision.timestamp + settings.feedback.click_window < now
-    ]
-    return Lessons(measured_fatigue(found, settings), clicks_as_targets(settled) if settled else None)
+    """What slates and what followed them teach, as known at `now`."""
+    settled = found.slates.at + settings.feedback.click_window < now
+    clicks = clicks_as_targets(showings(found, settled)) if settled.any() else None
+    return Lessons(measured_fatigue(found, settings), clicks)
 
 
 def measured_fatigue(found: Attribution, settings: Settings) -> float | None:
     """Logit lost with each showing without a click, from closed slates; None where they are too few."""
-    closed = [outcome for outcome in found.outcomes if outcome.closed and outcome.decision.items]
-    if len(closed) < MIN_OUTCOMES:
+    shown = showings(found)
+    if len(np.unique(shown.slate_idx)) < MIN_OUTCOMES:
         return None
-    return fatigue(closed, settings.rank.fatigue_window).loss
+    return fatigue(shown, settings.rank.fatigue_window).loss

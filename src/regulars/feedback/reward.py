@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from regulars.core.errors import InputError
 from regulars.events.schema import Outcome
 from regulars.feedback.intervals import normal_quantile, wilson
-from regulars.feedback.showings import by_impressions, closed, seen_by, seen_slates, showings
+from regulars.feedback.showings import Showings, by_impressions, seen_by
 
 GROUPS = ("slot", "policy", "model_version", "variant", "settings_hash")
 
@@ -69,10 +69,13 @@ def rates(outcomes: Sequence[Outcome], by: Sequence[str] = ("slot", "policy")) -
     unknown = [name for name in by if name not in GROUPS]
     if unknown:
         raise InputError("rates", got=f"by {', '.join(unknown)}", wanted=f"some of {', '.join(GROUPS)}")
-    kept = closed(outcomes)
-    watched, seen = by_impressions(kept), seen_slates(kept)
+    kept = [outcome for outcome in outcomes if outcome.closed and outcome.decision.items]
+    impressed = np.array([bool(each.impressed) for each in kept], dtype=np.bool_)
+    clicked = np.array([bool(each.clicked) for each in kept], dtype=np.bool_)
+    at = np.array([each.decision.timestamp for each in kept], dtype=np.int64)
+    watched = by_impressions([each.decision.slot for each in kept], at, impressed)
     groups: dict[tuple[str, ...], list[int]] = {}
-    for idx in np.flatnonzero(seen):
+    for idx in np.flatnonzero(~watched | impressed | clicked):  # a click proves that a slate was seen
         name = tuple(str(getattr(kept[idx].decision, key)) for key in by)
         groups.setdefault(name, []).append(int(idx))
     return [
@@ -81,10 +84,8 @@ def rates(outcomes: Sequence[Outcome], by: Sequence[str] = ("slot", "policy")) -
     ]
 
 
-def rates_by_position(outcomes: Sequence[Outcome]) -> list[PositionRate]:
-    """Clicked items / seen items at each position of the closed outcomes' slates."""
-    shown = showings(outcomes)
-    watched = by_impressions(shown.outcomes)[shown.outcome_idx]
+def rates_by_position(shown: Showings) -> list[PositionRate]:
+    """Clicked items / seen items at each position of slates."""
     n = int(shown.position.max(initial=-1)) + 1
     seen = np.bincount(shown.position[shown.seen], minlength=n)
     clicked = np.bincount(shown.position[shown.clicked], minlength=n)
@@ -92,7 +93,7 @@ def rates_by_position(outcomes: Sequence[Outcome]) -> list[PositionRate]:
     return [
         PositionRate(
             position=int(place),
-            seen_by=seen_by(watched[shown.position == place]),
+            seen_by=seen_by(shown.watched[shown.position == place]),
             seen=int(seen[place]),
             clicked=int(clicked[place]),
             click_rate=float(clicked[place] / seen[place]),

@@ -1,4 +1,4 @@
-"""Outcomes as columns: one row an item in a slate that can no longer change, and whether it was seen."""
+"""What slates showed as columns: one row an item in a slate, with whether it was seen and clicked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Mask
 from regulars.core.clock import Duration, Instant
-from regulars.core.data import IdMap
-from regulars.events.schema import Outcome
+from regulars.core.data import CLICK, IdMap
+from regulars.feedback.attribution import IMPRESSION, Attribution
 from regulars.feedback.joins import LatestBefore, index_in, pair_codes
 
 Counts = NDArray[np.int64]
@@ -19,95 +19,67 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Showings:
-    """Items of closed outcomes, `(n,)` a column; `outcome_idx` points into `outcomes`."""
+    """Items of slates, `(n,)` a column, in order of the slates."""
 
-    outcomes: Sequence[Outcome]
     items: IdMap[str]
-    outcome_idx: Counts
+    slate_idx: Counts  # the same number = one slate
     item_idx: Counts
     user_key: NDArray[np.int64]
     at: NDArray[np.int64]
     position: Counts
     propensity: NDArray[np.float64]
     clicked: Mask
+    watched: Mask  # impressions decide whether it was seen
     seen: Mask  # impressed or clicked; every item of a slate served before the shop sent impressions
 
     def __len__(self) -> int:
-        return len(self.outcome_idx)
+        return len(self.slate_idx)
 
 
-def closed(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Outcomes that can no longer change and whose slate was not empty; only these enter rates and fits."""
-    return [outcome for outcome in outcomes if outcome.closed and outcome.decision.items]
+def by_impressions(slot: Sequence[str], at: NDArray[np.int64], impressed: Mask) -> Mask:
+    """Whether impressions decide what was seen of each slate, `(n,)`: from the first one in its slot on.
 
-
-def by_impressions(outcomes: Sequence[Outcome]) -> Mask:
-    """Whether impressions decide what was seen, `(n,)`: from the first one in the outcome's slot on.
-
-    Before it (or where a shop sends none) served counts as seen.
+    Before it (or where a shop sends none) served counts as seen. `impressed (n,)`: some item of the slate was.
     """
     begins: dict[str, Instant] = {}
-    for outcome in outcomes:
-        if outcome.impressed:
-            slot, at = outcome.decision.slot, outcome.decision.timestamp
-            begins[slot] = min(at, begins.get(slot, at))
-    return np.array(
-        [outcome.decision.timestamp >= begins.get(outcome.decision.slot, np.inf) for outcome in outcomes],
-        dtype=np.bool_,
-    )
-
-
-def seen_slates(outcomes: Sequence[Outcome]) -> Mask:
-    """Whether each slate was seen `(n,)`; a click proves it."""
-    watched = by_impressions(outcomes)
-    return np.array(
-        [not strict or bool(each.impressed or each.clicked) for each, strict in zip(outcomes, watched, strict=True)],
-        dtype=np.bool_,
-    )
+    for place in np.flatnonzero(impressed).tolist():
+        begins[slot[place]] = min(int(at[place]), begins.get(slot[place], int(at[place])))
+    return at >= np.array([begins.get(name, np.inf) for name in slot])
 
 
 def seen_by(watched: Mask) -> str:
-    """What "seen" stands on for these outcomes: served, impressions or (a slot began to send them) mixed."""
+    """What "seen" stands on for these slates: served, impressions or (a slot began to send them) mixed."""
     if not watched.any():
         return "served"
     return "impressions" if watched.all() else "mixed"
 
 
-def showings(outcomes: Sequence[Outcome]) -> Showings:
-    """Lay out the items of all closed outcomes as columns."""
-    kept = closed(outcomes)
-    slates = [each.decision.items for each in kept]
-    n_items = np.array([len(slate) for slate in slates], dtype=np.int64)
-    names = [item.item_id for slate in slates for item in slate]
-    items: IdMap[str] = IdMap()
-    item_idx = np.array([items.add(name) for name in names], dtype=np.int64)
-    rows = np.repeat(np.arange(len(kept)), n_items)
-    begins = np.cumsum(n_items) - n_items
-    clicked = _named(names, begins, n_items, [each.clicked for each in kept])
-    impressed = _named(names, begins, n_items, [each.impressed for each in kept])
-    keys = np.array([each.decision.user_key for each in kept], dtype=np.int64)
-    at = np.array([each.decision.timestamp for each in kept], dtype=np.int64)
+def showings(found: Attribution, kept: Mask | None = None) -> Showings:
+    """Lay out the items of some slates, `kept (n_slates,)`; None = of those that can no longer change."""
+    slates = found.slates
+    kept = found.closed if kept is None else kept
+    rows = np.flatnonzero(kept[slates.slate_idx])
+    slate_idx, item_idx = slates.slate_idx[rows], slates.item_idx[rows].astype(np.int64)
+    row_codes = pair_codes(slate_idx, item_idx, len(slates.items))
+    event_codes = pair_codes(found.owner, found.item_idx, len(slates.items))
+    owned = found.owner >= 0
+    clicked = np.isin(row_codes, event_codes[owned & (found.kind == CLICK)])
+    impressed = np.isin(row_codes, event_codes[owned & (found.kind == IMPRESSION)])
+    any_impressed = np.zeros(len(slates), dtype=np.bool_)
+    any_impressed[slate_idx[impressed]] = True
+    watched = by_impressions(slates.slot, slates.at, any_impressed)[slate_idx]
     return Showings(
-        outcomes=kept,
-        items=items,
-        outcome_idx=rows,
+        items=slates.items,
+        slate_idx=slate_idx,
         item_idx=item_idx,
-        user_key=keys[rows],
-        at=at[rows],
-        position=np.array([item.position for slate in slates for item in slate], dtype=np.int64),
-        propensity=np.array([item.propensity for slate in slates for item in slate], dtype=np.float64),
+        user_key=slates.user_key[slate_idx],
+        at=slates.at[slate_idx],
+        position=slates.position[rows].astype(np.int64),
+        propensity=slates.propensity[rows],
         clicked=clicked,
-        seen=clicked | impressed | ~by_impressions(kept)[rows],
+        watched=watched,
+        seen=clicked | impressed | ~watched,
     )
-
-
-def _named(names: Sequence[str], begins: Counts, n_items: Counts, chosen: Sequence[tuple[str, ...]]) -> Mask:
-    """Which rows name one of the items `chosen` for their slate; most have none and are not walked."""
-    found = np.zeros(len(names), dtype=np.bool_)
-    for begin, n, wanted in zip(begins.tolist(), n_items.tolist(), chosen, strict=True):
-        if wanted:
-            found[begin : begin + n] = [name in wanted for name in names[begin : begin + n]]
-    return found
 
 
 def earlier_unclicked(shown: Showings, window: Duration) -> Counts:

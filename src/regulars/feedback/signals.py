@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Mask
 from regulars.core.clock import DAY, Duration
-from regulars.events.schema import Outcome
 from regulars.feedback.intervals import normal_quantile
-from regulars.feedback.showings import Showings, earlier_unclicked, showings
+from regulars.feedback.showings import Showings, earlier_unclicked
 
 ITEM_PRIOR = 1.0  # pseudo clicks that pull an item's click rate to the mean
 POSITION_PRIOR = 10.0  # pseudo clicks that pull a position to "examined like the first"
@@ -53,7 +51,7 @@ class FatigueFit:
 
 @dataclass(frozen=True)
 class ClickTargets:
-    """Seen items of closed slates with what became of them, `(n,)` a column, in order of the slates."""
+    """Seen items of slates with what became of them, `(n,)` a column, in order of the slates."""
 
     slate_idx: NDArray[np.int64]  # the same number = one slate
     user_key: NDArray[np.int64]
@@ -68,25 +66,23 @@ class ClickTargets:
         return len(self.slate_idx)
 
 
-def position_bias(outcomes: Sequence[Outcome]) -> Floats:
+def position_bias(shown: Showings) -> Floats:
     """How much each position is examined relative to the first, `(n_positions,)`.
 
     The position-based model, P(click) = examined[position] x liked[item] (Craswell et al. 2008), fitted on items
     that stood at several positions, so that good items on top do not pass for a good position. Few clicks at a
     position pull it towards 1.
     """
-    shown = showings(outcomes)
     examined, _ = _examination(shown, shown.seen)
     return examined.astype(np.float32)
 
 
-def fatigue(outcomes: Sequence[Outcome], window: Duration = 14 * DAY) -> FatigueFit:
+def fatigue(shown: Showings, window: Duration = 14 * DAY) -> FatigueFit:
     """Fit how the click rate falls with the showings of the last `window` that were not clicked.
 
     Clicks ~ Poisson(rate x position x item x exp(-loss n)); position and item come from first showings alone, the
     rate is profiled out, and `loss` has a Gaussian prior: the posterior mode, at or above 0.
     """
-    shown = showings(outcomes)
     times = earlier_unclicked(shown, window)
     examined, liked = _examination(shown, shown.seen & (times == 0))
     seen = shown.seen
@@ -105,13 +101,12 @@ def fatigue(outcomes: Sequence[Outcome], window: Duration = 14 * DAY) -> Fatigue
     )
 
 
-def clicks_as_targets(outcomes: Sequence[Outcome]) -> ClickTargets:
+def clicks_as_targets(shown: Showings) -> ClickTargets:
     """Lay out what was seen and clicked for fitting weights: inverse `examination` undoes the position."""
-    shown = showings(outcomes)
     examined, _ = _examination(shown, shown.seen)
     seen = shown.seen
     return ClickTargets(
-        slate_idx=shown.outcome_idx[seen],
+        slate_idx=shown.slate_idx[seen],
         user_key=shown.user_key[seen],
         at=shown.at[seen],
         item_id=[shown.items[int(idx)] for idx in shown.item_idx[seen]],

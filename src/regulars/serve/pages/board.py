@@ -19,9 +19,12 @@ import pyarrow.parquet as pq
 
 from regulars.core.clock import format_instant
 from regulars.events.schema import Decision, Outcome
+from regulars.events.slates import Slates, look_up
 from regulars.events.snapshot import Snapshot
-from regulars.feedback.attribution import COLUMNS, outcomes
+from regulars.feedback.attribution import COLUMNS, attribute
+from regulars.feedback.outcomes import outcomes
 from regulars.feedback.reward import rates, rates_by_position
+from regulars.feedback.showings import showings
 from regulars.serve.service import Service
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,8 @@ class Board:
         events = interactions_of(snapshot)
         decisions = [event for _, event in snapshot.records("decision") if isinstance(event, Decision)]
         canonical = snapshot.canonical()
-        joined = outcomes(decisions, events, service.settings.feedback, now, canonical)
+        found = attribute(Slates.of(decisions), events, service.settings.feedback, now, canonical)
+        followed = outcomes(decisions, found)
         bundle = service.bundle
         return {
             "at": format_instant(now),
@@ -66,14 +70,14 @@ class Board:
                 "shoppers": len(_shoppers(events, canonical)),
                 "model_version": bundle.version if bundle else "",
                 "slates": len(decisions),
-                **so_far(joined.outcomes),
-                "open": sum(not each.closed for each in joined.outcomes),
-                "orphans": joined.orphans,
+                **so_far(followed),
+                "open": sum(not each.closed for each in followed),
+                "orphans": found.orphans,
             },
             "funnel": funnel(events, canonical),
-            "slots": [rate.row() for rate in rates(joined.outcomes, ("slot",))],
-            "policies": [rate.row() for rate in rates(joined.outcomes, ("policy", "model_version"))],
-            "positions": [rate.row() for rate in rates_by_position(joined.outcomes)],
+            "slots": [rate.row() for rate in rates(followed, ("slot",))],
+            "policies": [rate.row() for rate in rates(followed, ("policy", "model_version"))],
+            "positions": [rate.row() for rate in rates_by_position(showings(found))],
             "versions": versions(self._models, bundle.version if bundle else ""),
             "quarantine": quarantine(service.journal.home / "quarantine"),
         }
@@ -88,13 +92,8 @@ def interactions_of(snapshot: Snapshot) -> pa.Table:
 
 def _canonical_keys(events: pa.Table, canonical: dict[int, int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The key each row is read as, `(n_rows,)`."""
-    keys: np.ndarray[Any, np.dtype[np.int64]] = events.column("user_key").to_numpy()
-    if not canonical:
-        return keys
-    joined = np.array(sorted(canonical), dtype=np.int64)
-    roots = np.array([canonical[int(key)] for key in joined], dtype=np.int64)
-    place = np.minimum(np.searchsorted(joined, keys), len(joined) - 1)
-    return np.where(joined[place] == keys, roots[place], keys)
+    keys = events.column("user_key").to_numpy()
+    return look_up(keys, canonical, keys)
 
 
 def _shoppers(events: pa.Table, canonical: dict[int, int]) -> np.ndarray[Any, np.dtype[np.int64]]:
