@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from regulars.core.data import CART, EVENT_TYPES, KIND, PURCHASE, VIEW, Dataset, Histories, IdMap, Interactions, Items
+from regulars.core.data import (
+    CART,
+    EVENT_TYPES,
+    KIND,
+    PIECE,
+    PURCHASE,
+    VIEW,
+    Dataset,
+    Histories,
+    IdMap,
+    Interactions,
+    Items,
+)
 from regulars.core.errors import InputError
 
 N_USERS, N_ITEMS = 4, 5
@@ -65,6 +77,14 @@ def test_unknown_ids() -> None:
         ids.index(["x", "a", "y"])
     with pytest.raises(InputError, match="an id twice"):
         IdMap(["a", "b", "a"])
+
+
+@pytest.mark.parametrize("n", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE])
+def test_ids_in_pieces(n: int) -> None:
+    ids = IdMap(range(10, n + 10))
+    assert ids.index(iter(range(n + 9, 8, -1)), on_unknown="skip").tolist() == list(range(n - 1, -2, -1))
+    with pytest.raises(InputError, match="an id twice"):
+        IdMap([*range(n), 0])
 
 
 def test_kinds_are_stored_by_number_so_their_order_is_for_ever() -> None:

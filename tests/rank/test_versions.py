@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rank.conftest import Shop, goods
+from regulars.core.data import IdMap
 from regulars.core.errors import ModelError, WrongUse
 from regulars.models.popular import Popular
 from regulars.rank.blend import Blend
@@ -40,6 +41,18 @@ def test_the_newest_is_served_and_the_oldest_go(tmp_path: Path) -> None:
     assert served is not None
     assert served.version == "v4"
     assert versions.about("v3")["version"] == "v3"
+
+
+def test_versions_of_the_same_items_share_their_map(tmp_path: Path) -> None:
+    versions, loaded = Versions(tmp_path), []
+    other = Bundle.load(versions.publish(bundle("v0"), keep=9)).items
+    for made in (bundle("v1"), bundle("v2"), replace(bundle("v3"), items=IdMap(reversed(other.ids)))):
+        versions.publish(made, keep=9)
+        loaded.append(versions.load_current())
+    first, second, third = (each.items for each in loaded if each is not None)
+    assert first is second
+    assert first is not other
+    assert (list(first.ids), list(third.ids)) == (list(other.ids), list(other.ids)[::-1])
 
 
 def test_rollback_goes_back_one_by_one(tmp_path: Path) -> None:

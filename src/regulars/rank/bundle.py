@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 
 from regulars.core.arrays import Floats, Indices
@@ -116,17 +117,21 @@ class Bundle:
         (folder / FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; arrays are memory-mapped, so workers share them."""
+    def load(cls, folder: Path, maps: MutableMapping[str, IdMap[str]] | None = None) -> Self:
+        """Read what `save` wrote; arrays are memory-mapped, so workers share them.
+
+        `maps` are the maps of items read before, by digest: versions of the same items share one, and whatever is
+        kept for it (the catalogue's columns, the live state's translation).
+        """
         about = read_about(folder)
         try:
             for part, digest in about["sums"].items():
                 if _digest(folder / part) != digest:
                     raise ModelError(f"{folder / part}", got="a part of another version, or a changed one",
                                      wanted="the part saved with this version", remedy=REMEDY)  # fmt: skip
-            items = IdMap(json.loads((folder / "items.json").read_text(encoding="utf-8")))
+            items = _read_items(folder / "items.json", about["sums"]["items.json"], {} if maps is None else maps)
             arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in FACTS}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
             raise ModelError(str(folder), got=str(error), wanted="a whole model version", remedy=REMEDY) from error
         models = {name: load_model(folder / name) for name in about["models"]}
         return cls(
@@ -134,6 +139,13 @@ class Bundle:
             item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
             settings_hash=about["settings_hash"], facts=about["facts"],
         )  # fmt: skip
+
+
+def _read_items(path: Path, digest: str, maps: MutableMapping[str, IdMap[str]]) -> IdMap[str]:
+    items = maps.get(digest)
+    if items is None:
+        items = maps[digest] = IdMap(msgspec.json.decode(path.read_bytes(), type=list[str]))
+    return items
 
 
 def _sums(folder: Path, models: Sequence[str]) -> dict[str, str]:

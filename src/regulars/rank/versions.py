@@ -10,7 +10,9 @@ import secrets
 import shutil
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
+from regulars.core.data import IdMap
 from regulars.core.errors import ModelError, WrongUse
 from regulars.rank.bundle import FILE, Bundle, read_about
 
@@ -24,6 +26,7 @@ class Versions:
     def __init__(self, home: Path) -> None:
         self.folder = home / "models"
         self._mark = home / SHOP
+        self._maps: WeakValueDictionary[str, IdMap[str]] = WeakValueDictionary()  # of bundles in use, by digest
 
     def names(self) -> list[str]:
         """Finished versions, oldest first (names begin with their time)."""
@@ -41,7 +44,7 @@ class Versions:
         name = self.current()
         if not name:
             return None
-        bundle = Bundle.load(self.folder / name)
+        bundle = Bundle.load(self.folder / name, self._maps)
         mark = self.folder / name / SHOP
         if not mark.exists() or mark.read_text(encoding="utf-8") != self._shop():
             raise ModelError(str(self.folder / name), got="a model of another shop", wanted="one trained here",

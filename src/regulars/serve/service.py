@@ -87,7 +87,7 @@ class Service:
 
         Folding rests meanwhile (the state must not change under the warm-up), answering does not.
         """
-        if bundle is not None:
+        if bundle is not None and (self._bundle is None or bundle.items is not self._bundle.items):
             self.live.align(bundle.items)
         with self._following:
             state = State(bundle, self.live, self.settings, self.clock.now())
@@ -103,8 +103,7 @@ class Service:
         with self._following:
             while rows := self.journal.read(self.live.offset, FOLD_AT_ONCE):
                 with self._state:
-                    for offset, event in rows:
-                        self.live.apply(offset, event)
+                    self.live.fold(rows)
                 self.recent.extend(rows)
                 folded += len(rows)
         self.metrics.folded(self.live.offset)
