@@ -97,8 +97,7 @@ class App:
     def follow(self, live: Live) -> None:
         """Fold what the journal holds beyond the live state's offset."""
         while rows := self.journal.read(live.offset, FOLLOW):
-            for offset, event in rows:
-                live.apply(offset, event)
+            live.fold(rows)
 
     def refold(self, cleaning: Cleaning, dataset: Dataset) -> None:
         """Take the batch fold of a whole Dataset as the live state, and keep a snapshot for the next start."""

@@ -36,6 +36,7 @@ from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
 from regulars.rank.slates import Request, State, decision, slates
+from regulars.simulate.log import SCHEMA
 from regulars.simulate.metrics import Ledger
 from regulars.simulate.policies import Oracle
 from regulars.simulate.presets import preset as preset_of
@@ -86,9 +87,8 @@ class ProductPolicy:
 
     def _take(self, events: Sequence[Event]) -> None:
         """Journal events and fold them; nobody else writes here, so nothing need be read back."""
-        for receipt, event in zip(self.app.journal.append(events), events, strict=True):
-            if receipt.offset is not None:
-                self.live.apply(receipt.offset, event)
+        receipts = zip(self.app.journal.append(events), events, strict=True)
+        self.live.fold((receipt.offset, event) for receipt, event in receipts if receipt.offset is not None)
 
     @property
     def live(self) -> Live:
@@ -167,8 +167,7 @@ class DryPolicy(ProductPolicy):
         return self._memory
 
     def _take(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self._memory.apply(self._memory.offset + 1, event)
+        self._memory.fold(enumerate(events, self._memory.offset + 1))
 
 
 def plain_bundle(names: Sequence[str], data: Dataset, settings: Settings) -> Bundle:
@@ -185,10 +184,16 @@ def plain_bundle(names: Sequence[str], data: Dataset, settings: Settings) -> Bun
 
 def interactions_of(table: Any, keys: Mapping[str, int]) -> list[Interaction]:
     """A round's log (own layout, money in minor units) as events."""
-    columns = table.to_pydict()
-    columns["user_key"] = [keys[user_id] for user_id in columns.pop("user_id")]
-    names = list(columns)
-    return [Interaction(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    columns = [table.column(name).to_pylist() for name in SCHEMA.names]
+    return [
+        Interaction(
+            event_id=event_id, user_key=keys[user_id], session_id=session_id, event_type=event_type, item_id=item_id,
+            timestamp=timestamp, quantity=quantity, price=price, order_id=order_id, value=value,
+            recommendation_id=recommendation_id, slot=slot, position=position,
+        )
+        for (event_id, user_id, session_id, event_type, item_id, timestamp, quantity, price, order_id, value,
+             recommendation_id, slot, position) in zip(*columns, strict=True)
+    ]  # fmt: skip
 
 
 def shuffled(events: Sequence[Interaction], rng: np.random.Generator) -> list[Interaction]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,23 @@ def test_a_batch_goes_on_live(shop: Any, data: Any) -> None:
     whole, continued = shop.batch(rows), shop.live(rows[cut:], start=shop.batch(rows[:cut]))
     same_population(continued, whole)
     assert shop.differences(whole, continued, KEYS, shop.T0 + NOW) == []
+
+
+@given(data=st.data())
+def test_rows_folded_at_once_are_rows_folded_one_by_one(shop: Any, data: Any) -> None:
+    """To the last bit, however they are cut into pieces, and with rows that were folded before."""
+    rows = shop.numbered(data.draw(shop.streams))
+    at_once = type(shop.live([]))(shop.SETTINGS)
+    stops = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=3)))
+    for start, stop in itertools.pairwise([0, *stops, len(rows)]):
+        at_once.fold(iter(rows[max(start - 1, 0) : stop]))
+    each = shop.live(rows)
+    assert at_once.offset == each.offset
+    for name in ("_log.events", "_log.states", "_shown.rows"):
+        one, other = (operator.attrgetter(name)(state) for state in (at_once, each))
+        assert one.tobytes() == other.tobytes(), name
+    assert at_once.catalogue.dump() == each.catalogue.dump()
+    assert at_once._people.dump() == each._people.dump()
 
 
 @settings(max_examples=20)

@@ -1,7 +1,7 @@
 """The live state of the whole shop, in memory: profiles, histories, what was shown, the catalogue.
 
-`apply(offset, event)` folds one row of the journal in its order; a row at or before `offset` was folded already
-and changes nothing. One lock guards all of it; what readers get is their own copy, but for the catalogue's
+`fold(rows)` folds rows of the journal in its order; a row at or before `offset` was folded already and changes
+nothing. One lock guards all of it; what readers get is their own copy, but for the catalogue's
 columns, which are patched in place.
 """
 
@@ -112,19 +112,29 @@ class Live:
 
     def apply(self, offset: int, event: Event) -> None:
         """Fold one row of the journal; one at or before `self.offset` is a no-op."""
+        self.fold([(offset, event)])
+
+    def fold(self, rows: Iterable[tuple[int, Event]]) -> None:
+        """Fold rows of the journal, in its order, as `apply` does one by one; interactions in a row go at once."""
         with self._lock:
-            if offset <= self.offset:
-                return
-            match event:
-                case Interaction():
-                    self._interaction(event)
-                case Decision():
-                    self._decision(event)
-                case UserChange():
-                    self._user(event)
-                case _:
-                    self._record(event)
-            self.offset = offset
+            acts: list[Interaction] = []
+            for offset, event in rows:
+                if offset <= self.offset:
+                    continue
+                self.offset = offset
+                if isinstance(event, Interaction):
+                    acts.append(event)
+                    continue
+                self._interactions(acts)
+                acts.clear()
+                match event:
+                    case Decision():
+                        self._decision(event)
+                    case UserChange():
+                        self._user(event)
+                    case _:
+                        self._record(event)
+            self._interactions(acts)
 
     def align(self, items: IdMap[str]) -> None:
         """Get ready for a model that is to serve soon; readers do not wait for it."""
@@ -202,28 +212,33 @@ class Live:
         """Number of shoppers."""
         return len(self._people)
 
-    def _interaction(self, event: Interaction) -> None:
-        kind = KIND[event.event_type]
-        if self._people.erased(event.user_key, event.timestamp):
-            return
-        if event.event_type == "impression":
-            shopper = self._people.get(event.user_key)
-            if shopper >= 0 and event.recommendation_id:
-                self._shown.impression(
-                    shopper, _hash(event.recommendation_id), self.catalogue.items.get(event.item_id)
-                )
-            return
-        if not event.item_id:
-            return  # a search is no sign of liking one item
-        pieces = abs(event.quantity)
+    def _interactions(self, events: Sequence[Interaction]) -> None:
+        shoppers: list[int] = []
+        fields: list[tuple[Any, ...]] = []
+        for event in events:
+            if self._people.erased(event.user_key, event.timestamp):
+                continue
+            if event.event_type == "impression":
+                self._impression(event)
+            elif event.item_id:  # a search is no sign of liking one item
+                shoppers.append(self._shopper(event.user_key))
+                fields.append(self._fields(event))
+        if fields:
+            self._log.extend(shoppers, fields)
+
+    def _impression(self, event: Interaction) -> None:
+        shopper = self._people.get(event.user_key)
+        if shopper >= 0 and event.recommendation_id:
+            self._shown.impression(shopper, _hash(event.recommendation_id), self.catalogue.items.get(event.item_id))
+
+    def _fields(self, event: Interaction) -> tuple[Any, ...]:
+        """What the log keeps of an event, in the order of EVENT."""
+        kind, pieces = KIND[event.event_type], abs(event.quantity)
         value = math.floor(event.price * pieces + 0.5) if event.price is not None else 0
-        self._log.add(
-            self._shopper(event.user_key),
-            (
-                event.timestamp, value, _hash(event.order_id) if kind in (PURCHASE, REFUND) else UNNAMED,
-                _hash(event.session_id), -1, self.catalogue.add(event.item_id), pieces, pieces, 1.0,
-                self._clock.hour_of_week(event.timestamp), kind,
-            ),
+        return (
+            event.timestamp, value, _hash(event.order_id) if kind in (PURCHASE, REFUND) else UNNAMED,
+            _hash(event.session_id), -1, self.catalogue.add(event.item_id), pieces, pieces, 1.0,
+            self._clock.hour_of_week(event.timestamp), kind,
         )  # fmt: skip
 
     def _decision(self, event: Decision) -> None:

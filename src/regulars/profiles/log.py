@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,19 +64,26 @@ class EventLog:
     def add_shopper(self) -> int:
         """Make a state for one more shopper."""
         if self._n_shoppers == len(self._states):
-            self._states = _grown(self._states)
+            self._states = _grown(self._states, 1)
         self._states[self._n_shoppers]["newest"] = -1
         self._n_shoppers += 1
         return self._n_shoppers - 1
 
-    def add(self, shopper: int, fields: tuple[Any, ...]) -> None:
-        """Fold one event, its fields in the order of EVENT."""
-        if self._n == len(self._events):
-            self._events = _grown(self._events)
-        row = self._n
-        self._events[row] = fields
-        self._n += 1
-        late = not insert(self._events, self._states, shopper, row, self._gap)
+    def extend(self, shoppers: Sequence[int], fields: Sequence[tuple[Any, ...]]) -> None:
+        """Fold events one after another: of each its shopper, and its fields in the order of EVENT."""
+        first, n = self._n, len(fields)
+        if first + n > len(self._events):
+            self._events = _grown(self._events, n)
+        self._events[first : first + n] = fields
+        self._n += n
+        owners, done = np.array(shoppers, dtype=np.int64), 0
+        while (done := insert(self._events, self._states, owners, first, done, self._gap)) < n:
+            self._mend(shoppers[done], first + done)
+            done += 1
+
+    def _mend(self, shopper: int, row: int) -> None:
+        """Finish a row at which `insert` stopped."""
+        late = self._states[shopper]["newest"] != row
         if late:
             self._fold_again(shopper, np.append(self.rows_of_one(shopper), np.int64(row)))
         event = self._events[row]
@@ -133,8 +141,8 @@ class EventLog:
         self._states[shopper]["newest"] = -1
 
 
-def _grown(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """A copy with room for half as many again."""
-    larger = np.zeros(len(rows) + len(rows) // 2 + 256, dtype=rows.dtype)
+def _grown(rows: NDArray[np.void], n: int) -> NDArray[np.void]:
+    """A copy with room for `n` more, and for half as many again."""
+    larger = np.zeros(len(rows) + len(rows) // 2 + 256 + n, dtype=rows.dtype)
     larger[: len(rows)] = rows
     return larger
