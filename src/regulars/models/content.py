@@ -57,8 +57,8 @@ class Content(Model):
         texts = [f"{title}. {text}" for title, text in zip(items.title, items.description, strict=True)]
         prefixes = [[path[:depth] for depth in range(1, len(path) + 1)] for path in items.category]
         blocks = (
-            (self.text, _unit(strongest(_tf_idf(word_counts(texts)), STRONGEST))),
-            (self.text, _unit(strongest(_tf_idf(gram_counts(texts)), STRONGEST))),
+            (self.text, _unit(strongest(_tf_idf(_used(word_counts(texts))), STRONGEST))),
+            (self.text, _unit(strongest(_tf_idf(_used(gram_counts(texts))), STRONGEST))),
             (self.category, _unit(_tf_idf(_one_hot(prefixes)))),
             (self.category, _unit(_tf_idf(_one_hot(items.tags)))),
             (self.brand, _unit(_one_hot([[brand] if brand else [] for brand in items.brand]))),
@@ -94,6 +94,15 @@ def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:
         indptr.append(len(columns))
     cells = (np.ones(len(columns), dtype=np.float32), columns, indptr)
     return sp.csr_array(cells, shape=(len(indptr) - 1, max(1, len(codes))), dtype=np.float32)
+
+
+def _used(counts: Matrix) -> Matrix:
+    """Without the columns that no row uses: of millions of hashes a small catalogue needs a few thousand."""
+    occurs = np.zeros(counts.shape[1], dtype=np.bool_)
+    occurs[counts.indices] = True
+    place = np.cumsum(occurs, dtype=np.int32) - 1
+    cells = (counts.data, place[counts.indices], counts.indptr)
+    return sp.csr_array(cells, shape=(counts.shape[0], max(1, int(place[-1]) + 1)))
 
 
 def _price_bands(items: Items) -> Matrix:
