@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from regulars.core.errors import InputError
-from regulars.core.topk import InnerProducts, order, top_k
+from regulars.core.topk import InnerProducts, order, top_cells, top_k
 
 # few distinct values, so that ties and masks are common
 LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
@@ -65,6 +65,26 @@ def test_search_by_inner_product_is_top_k_of_the_dense_product(
     dense[dense <= above] = -np.inf
     found = search.top_k(users, k, allowed=allowed, banned=banned, above=above)
     np.testing.assert_array_equal(found, top_k(dense, k, allowed))
+
+
+@given(
+    SCORES, st.data(), st.integers(1, 15), st.sampled_from([-np.inf, 0.0, 0.5]),
+)  # fmt: skip
+def test_few_cells_are_the_top_of_the_dense_row(
+    scores: NDArray[np.float32], data: st.DataObject, k: int, above: float
+) -> None:
+    n, n_items = scores.shape
+    allowed = data.draw(hnp.arrays(np.bool_, n_items))
+    banned = data.draw(hnp.arrays(np.int32, (n, 2), elements=st.integers(-1, max(n_items - 1, -1))))
+    met = [data.draw(st.permutations(np.flatnonzero(row > -np.inf).tolist())) for row in scores]
+    indptr = np.concatenate(([0], np.cumsum([len(row) for row in met]))).astype(np.int64)
+    item_idx = np.array([idx for row in met for idx in row], dtype=np.int32)
+    numbers = np.array([scores[row, idx] for row, items in enumerate(met) for idx in items], dtype=np.float32)
+    wanted = np.where(allowed & (scores > above), scores, np.float32(-np.inf))
+    for row, shut in enumerate(banned.tolist()):
+        wanted[row, [idx for idx in shut if idx >= 0]] = -np.inf
+    found = top_cells((indptr, item_idx, numbers), k, allowed, banned, above)
+    np.testing.assert_array_equal(found, top_k(wanted, k))
 
 
 def test_search_by_inner_product_prunes_nothing_it_needs() -> None:

@@ -244,6 +244,26 @@ def test_because(name: str, shop: Dataset) -> None:
 
 
 @every_model
+def test_few_scores_are_the_dense_ones(name: str, shop: Dataset) -> None:
+    model = build(name).fit(shop)
+    looking = np.arange(len(shop.users), dtype=np.int32) % (shop.shape[1] + 1) - 1
+    histories = replace(shop.histories(), context_item=looking)
+    if Can.SPARSE not in model.can:
+        with pytest.raises(Unsupported, match="SPARSE"):
+            model.sparse_scores(histories, AS_OF)
+        return
+    indptr, item_idx, numbers = model.sparse_scores(histories, AS_OF)
+    scores = model.score(histories, AS_OF)
+    for row, others in enumerate(scores.copy()):
+        mine = item_idx[indptr[row] : indptr[row + 1]]
+        assert len(set(mine)) == len(mine)
+        np.testing.assert_array_equal(others[mine], numbers[indptr[row] : indptr[row + 1]])
+        others[mine] = -np.inf
+        assert (others <= 0).all()  # and of the others it says nothing
+    assert len(item_idx) < scores.size
+
+
+@every_model
 def test_ratings(name: str) -> None:
     """A model that declares RATINGS predicts on the scale of the ratings it learned; no other is close."""
     taken, _ = checkerboard()
@@ -337,6 +357,8 @@ def test_not_fitted(name: str, shop: Dataset, tmp_path: Path) -> None:
         calls += [lambda: model.user_vectors(history, AS_OF), lambda: model.item_vectors]
     if Can.BECAUSE in model.can:
         calls += [lambda: model.because(history, AS_OF, np.zeros(1, dtype=np.int32))]
+    if Can.SPARSE in model.can:
+        calls += [lambda: model.sparse_scores(history, AS_OF)]
     for call in calls:
         with pytest.raises(NotFitted, match=name):
             call()

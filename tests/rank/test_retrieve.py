@@ -16,6 +16,7 @@ from regulars.models.als import ALS
 from regulars.models.base import Model
 from regulars.models.item_knn import ItemKNN
 from regulars.models.popular import Popular
+from regulars.models.repeat import Repeat
 from regulars.models.trending import Trending
 from regulars.rank.retrieve import Retriever
 
@@ -24,7 +25,8 @@ ITEMS = st.integers(-1, N_ITEMS - 1)
 MATRIX = sp.random_array((N_USERS, N_ITEMS), density=0.15, rng=np.random.default_rng(0), dtype=np.float32).tocsr()
 MODELS = {
     "one ranking for all": Popular().fit(MATRIX), "signed": Trending().fit(MATRIX),
-    "inner products": ALS(factors=4, epochs=3).fit(MATRIX), "dense": ItemKNN().fit(MATRIX),
+    "inner products": ALS(factors=4, epochs=3).fit(MATRIX), "few": Repeat().fit(MATRIX),
+    "dense": ItemKNN().fit(MATRIX),
 }  # fmt: skip
 HISTORIES = Histories.from_matrix(sp.csr_array(MATRIX[:3]))
 

@@ -16,6 +16,7 @@ Instants = NDArray[np.int64]  # microseconds UTC
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Matrix: TypeAlias = sp.csr_array  # users x items, always in this orientation
+Cells = tuple[NDArray[np.int64], Indices, Floats]  # the arrays of a CSR: where rows begin, columns, numbers
 
 
 def expect(array: NDArray[Any], name: str, *, ndim: int, length: int | None = None) -> NDArray[Any]:
@@ -25,6 +26,14 @@ def expect(array: NDArray[Any], name: str, *, ndim: int, length: int | None = No
     if length is not None and len(array) != length:
         raise InputError(name, got=f"{len(array)} rows", wanted=f"{length} rows")
     return array
+
+
+def cells_of(matrix: Matrix) -> Cells:
+    """The arrays of a CSR in the one set of types that kernels are compiled for."""
+    return (
+        matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
+        matrix.data.astype(np.float32, copy=False),
+    )  # fmt: skip
 
 
 def as_csr(matrix: Any, name: str = "user_items") -> Matrix:

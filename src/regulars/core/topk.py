@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices, Scores
+from regulars.core.arrays import Cells, Floats, Indices, Mask, Scores
 from regulars.core.errors import InputError
 from regulars.core.jit import fast_kernel, kernel
 
@@ -100,6 +100,24 @@ def _scan_rows(
         unheap(top, idx_of)
 
 
+@kernel
+def _best_cells(cells: Cells, allowed: Mask, banned: Indices, above: float, best: Scores, ids: Indices) -> None:
+    indptr, items, scores = cells
+    for row in range(len(best)):
+        top, idx_of = best[row], ids[row]
+        for cell in range(indptr[row], indptr[row + 1]):
+            idx, score = items[cell], scores[cell]
+            if (
+                score > above
+                and allowed[idx]
+                and _worse(top[0], idx_of[0], score, idx)
+                and not _holds(banned[row], idx)
+            ):
+                top[0], idx_of[0] = score, idx
+                sink(top, idx_of, len(idx_of))
+        unheap(top, idx_of)
+
+
 def _empty(n_rows: int, k: int) -> tuple[Indices, Scores]:
     if k < 1:
         raise InputError("k", got=str(k), wanted="an integer in [1, inf)")
@@ -122,6 +140,16 @@ def top_k(scores: Scores, k: int, allowed: NDArray[np.bool_] | None = None) -> t
     best_ids, best = _empty(len(scores), k)
     given = np.ascontiguousarray(scores, dtype=np.float32)
     _top_k_rows(given, np.ones(given.shape[1], dtype=np.bool_) if allowed is None else allowed, best, best_ids)
+    return _pad(best_ids, best)
+
+
+def top_cells(cells: Cells, k: int, allowed: Mask, banned: Indices, above: float) -> tuple[Indices, Scores]:
+    """As `top_k`, over rows that hold few items, each once; only scores larger than `above` count.
+
+    `allowed (n_items,)` holds for every row; `banned (n, width)` names items that a row never gets, -1 pads.
+    """
+    best_ids, best = _empty(len(cells[0]) - 1, k)
+    _best_cells(cells, allowed, banned, above, best, best_ids)
     return _pad(best_ids, best)
 
 

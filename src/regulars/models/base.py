@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices, Matrix, Scores
+from regulars.core.arrays import Cells, Floats, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, SettingError, Unsupported
@@ -36,6 +36,7 @@ class Can(Enum):
     FACTORS = "user_vectors and item_vectors, whose inner product is the score"
     BECAUSE = "names the history item that an item's score leans on most"
     RATINGS = "scores are predicted ratings"
+    SPARSE = "sparse_scores: it says something of few items, and names them"
 
 
 def check_range(where: str, value: float, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
@@ -55,6 +56,14 @@ def check_flag(where: str, value: bool) -> None:
 def all_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def dense(cells: Cells, n_items: int, elsewhere: float) -> Scores:
+    """Scores `(n, n_items)` out of those of few items; `elsewhere` is that of the others."""
+    indptr, items, numbers = cells
+    scores = np.full((len(indptr) - 1, n_items), elsewhere, dtype=np.float32)
+    scores[np.repeat(np.arange(len(scores)), np.diff(indptr)), items] = numbers
+    return scores
 
 
 class Model(ABC):
@@ -92,6 +101,10 @@ class Model(ABC):
     def item_vectors(self) -> Floats:
         """Factors of the items `(n_items, d)`."""
         raise self._cannot(Can.FACTORS)
+
+    def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
+        """The scores of those items only that it says something of, each once a row, in any order."""
+        raise self._cannot(Can.SPARSE)
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """For one shopper: the item, of the history or looked at now, each of `item_idx` leans on most, else -1."""

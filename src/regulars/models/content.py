@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from regulars.core.arrays import Indices, Matrix, Scores
+from regulars.core.arrays import Cells, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories, Items
-from regulars.models.base import Can, Model, check_range
-from regulars.models.history import history_weights, leading
-from regulars.models.neighbours import add_links, nearest_rows, strongest
+from regulars.models.base import Can, Model, check_range, dense
+from regulars.models.history import history_weights, row_sums
+from regulars.models.links import add_few_links, leading_links
+from regulars.models.neighbours import nearest_rows, strongest
 from regulars.models.text import gram_counts, word_counts
 
 STRONGEST = 48  # features of one text that are kept: the rest add cost, hardly likeness
@@ -30,7 +31,7 @@ class Content(Model):
     """Mean likeness to the shopper's items, in [0, 1]; 0 where nothing is known of either."""
 
     name = "content"
-    can = frozenset({Can.BECAUSE})
+    can = frozenset({Can.SPARSE, Can.BECAUSE})
 
     def __init__(
         self, *, neighbours: int = 100, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
@@ -68,20 +69,23 @@ class Content(Model):
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Mean likeness to the history's items, by their weights to the power `power` `(n, n_items)`."""
+        return dense(self.sparse_scores(histories, now), self.n_items_, 0.0)
+
+    def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
+        """The scores of what is like an item of the history."""
         self._check_fitted()
         self._check_width(histories)
         weights = history_weights(histories, self.power, self.context_weight)
-        totals = np.asarray(weights.sum(axis=1), dtype=np.float32)[:, None]
-        scores = add_links(weights, self.links_)
-        return np.divide(scores, totals, out=scores, where=totals > 0)
+        indptr, items, sums = add_few_links(weights, self.links_)
+        totals = np.repeat(row_sums(weights), np.diff(indptr))
+        return indptr, items, np.divide(sums, totals, out=sums, where=totals > 0)
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that adds most to each item's score, -1 where none is like it."""
         self._check_fitted()
         self._check_width(history)
         weights = history_weights(history, self.power, self.context_weight)
-        shares = self.links_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
-        return leading(shares, weights.indices)
+        return leading_links(weights, self.links_, item_idx)
 
 
 def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -63,16 +64,16 @@ class EASE(Model):
         """Sum of the history's rows of B `(n, n_items)`; about 1 for what surely belongs, 0 for no sign."""
         self._check_fitted()
         self._check_width(histories)
-        weights = history_weights(histories, self.power, self.context_weight)
-        return np.asarray(weights @ self.weights_, dtype=np.float32)
+        indptr, items, weights = history_weights(histories, self.power, self.context_weight)
+        rows = sp.csr_array((weights, items, indptr), shape=histories.user_items.shape)
+        return np.asarray(rows @ self.weights_, dtype=np.float32)
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that adds most to each item's score, -1 where none adds."""
         self._check_fitted()
         self._check_width(history)
-        weights = history_weights(history, self.power, self.context_weight)
-        shares = self.weights_[np.ix_(weights.indices, item_idx)] * weights.data[:, None]
-        return leading(shares, weights.indices)
+        _, items, weights = history_weights(history, self.power, self.context_weight)
+        return leading(self.weights_[np.ix_(items, item_idx)] * weights[:, None], items)
 
 
 class EASEState:

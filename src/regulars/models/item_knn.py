@@ -15,8 +15,9 @@ from regulars.core.arrays import Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Can, Model, check_range
-from regulars.models.history import history_weights, leading
-from regulars.models.neighbours import add_links, nearest
+from regulars.models.history import history_weights
+from regulars.models.links import add_links, leading_links
+from regulars.models.neighbours import nearest
 
 
 class ItemKNN(Model):
@@ -60,5 +61,4 @@ class ItemKNN(Model):
         self._check_fitted()
         self._check_width(history)
         weights = history_weights(history, self.power, self.context_weight)
-        shares = self.links_[weights.indices][:, item_idx].toarray() * weights.data[:, None]
-        return leading(shares, weights.indices)
+        return leading_links(weights, self.links_, item_idx)

@@ -1,4 +1,4 @@
-"""The nearest columns of a sparse matrix by cosine, and sums over them; shared by item-knn and content.
+"""The nearest columns of a sparse matrix by cosine; shared by item-knn and content.
 
 Row by row over the matrix and its transpose, never more than one row of the result dense. `nearest` is exact.
 `nearest_rows` is too while that is cheap, then walks the telling features of a row and scores a shortlist in full:
@@ -11,29 +11,20 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices, Matrix, Scores
+from regulars.core.arrays import Cells, Floats, Indices, Matrix, cells_of
 from regulars.core.jit import in_chunks, kernel
 from regulars.core.topk import sink
 from regulars.models.base import all_cores
 
-Pointers = NDArray[np.int64]
-Parts = tuple[Pointers, Indices, Floats]
 WALK = 3_000_000_000  # cells of features that all rows together may walk: some 15 s of one core
 SHORTLIST = 5  # rows scored in full, in multiples of the neighbours wanted
 BANDS = 512  # steps of likeness that a shortlist tells apart
 
 
-def add_links(weights: Matrix, links: Matrix) -> Scores:
-    """Dense `weights @ links`: each row of `weights (n, n_items)` adds up the links of its items."""
-    scores = np.zeros((weights.shape[0], links.shape[1]), dtype=np.float32)
-    _add_links(*_parts(weights), *_parts(links), scores)
-    return scores
-
-
 def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1) -> Matrix:
     """The `k` most cosine-similar other items of each item, CSR `(n_items, n_items)`; positive ones only."""
     user_items = _without_zeros(user_items)
-    by_user, by_item = _parts(user_items), _parts(user_items.T.tocsr())
+    by_user, by_item = cells_of(user_items), cells_of(user_items.T.tocsr())
     norms = np.sqrt(np.asarray((user_items * user_items).sum(axis=0), dtype=np.float32))
     ids, scores = _heaps(user_items.shape[1], k)
 
@@ -56,7 +47,7 @@ def nearest_rows(rows: Matrix, k: int, threads: int = 1, walk: int = WALK) -> Ma
         return nearest(sp.csr_array(rows.T), k, 0.0, threads)
     most = max(k, walk // rows.shape[0])
     ordered = _telling_first(_without_zeros(rows), spread)
-    by_row, by_feature = _parts(ordered), _parts(strongest(ordered.T.tocsr(), most))
+    by_row, by_feature = cells_of(ordered), cells_of(strongest(ordered.T.tocsr(), most))
     ids, scores = _heaps(rows.shape[0], k)
 
     def work(start: int, stop: int) -> None:
@@ -120,14 +111,6 @@ def _without_zeros(matrix: Matrix) -> Matrix:
     return kept
 
 
-def _parts(matrix: Matrix) -> Parts:
-    """The arrays of a CSR in the one set of types that the kernels are compiled for."""
-    return (
-        matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
-        matrix.data.astype(np.float32, copy=False),
-    )  # fmt: skip
-
-
 @kernel
 def _offer(score: float, idx: int, best: Floats, best_ids: Indices) -> None:
     """Put an item on the heap if it is better than the worst there; ties go to the lower index."""
@@ -138,7 +121,7 @@ def _offer(score: float, idx: int, best: Floats, best_ids: Indices) -> None:
 
 @kernel
 def _nearest_rows(
-    start: int, stop: int, by_item: Parts, by_user: Parts, norms: Floats, shrink: np.float32, ids: Indices,
+    start: int, stop: int, by_item: Cells, by_user: Cells, norms: Floats, shrink: np.float32, ids: Indices,
     scores: Floats,
 ) -> None:  # fmt: skip
     """Dot products of one item with all that share a shopper, and the best of them on a heap."""
@@ -167,7 +150,7 @@ def _nearest_rows(
 
 @kernel
 def _likely_rows(
-    start: int, stop: int, by_row: Parts, by_feature: Parts, most: int, shortlist: int, ids: Indices, scores: Floats
+    start: int, stop: int, by_row: Cells, by_feature: Cells, most: int, shortlist: int, ids: Indices, scores: Floats
 ) -> None:
     """Walk, shortlist, score in full, and keep the best on a heap, row by row."""
     n_rows, n_features = len(by_row[0]) - 1, len(by_feature[0]) - 1
@@ -188,7 +171,7 @@ def _likely_rows(
 
 
 @kernel
-def _walk(row: int, by_row: Parts, by_feature: Parts, most: int, total: Floats, seen: Indices) -> tuple[int, int]:
+def _walk(row: int, by_row: Cells, by_feature: Cells, most: int, total: Floats, seen: Indices) -> tuple[int, int]:
     """Add up the first features, as many as `most` cells hold; the number of rows met, the first feature left out."""
     row_indptr, row_features, row_data = by_row
     indptr, rows, data = by_feature
@@ -235,7 +218,7 @@ def _shorten(total: Floats, seen: Indices, n_seen: int, most: int, bands: Indice
 
 
 @kernel
-def _add_rest(row: int, by_row: Parts, first: int, total: Floats, others: Indices, weights: Floats) -> None:
+def _add_rest(row: int, by_row: Cells, first: int, total: Floats, others: Indices, weights: Floats) -> None:
     """Add what the features from `first` on have in common with the row; `weights` is scratch, 0 before and after."""
     indptr, features, data = by_row
     for at in range(indptr[row], indptr[row + 1]):
@@ -247,16 +230,3 @@ def _add_rest(row: int, by_row: Parts, first: int, total: Floats, others: Indice
             at -= 1
     for at in range(indptr[row], indptr[row + 1]):
         weights[features[at]] = 0
-
-
-@kernel
-def _add_links(
-    indptr: Pointers, indices: Indices, weights: Floats,
-    link_indptr: Pointers, link_items: Indices, link_scores: Floats, scores: Scores,
-) -> None:  # fmt: skip
-    for row in range(len(indptr) - 1):
-        out = scores[row]
-        for at in range(indptr[row], indptr[row + 1]):
-            item, weight = indices[at], weights[at]
-            for link in range(link_indptr[item], link_indptr[item + 1]):
-                out[link_items[link]] += weight * link_scores[link]

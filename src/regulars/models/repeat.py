@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Scores
+from regulars.core.arrays import Cells, Scores
 from regulars.core.clock import DAY, Instant
 from regulars.core.data import PURCHASE, Dataset, Histories
 from regulars.core.topk import NOTHING
-from regulars.models.base import Model, check_range
+from regulars.models.base import Can, Model, check_range, dense
 
 Vector = NDArray[np.float64]
 
@@ -34,13 +34,16 @@ FEATURES = 9  # columns of Repeat._features
 
 @dataclass(frozen=True)
 class _Pairs:
-    """One entry for each (shopper, item bought): on how many occasions, the first and the last."""
+    """One entry for each (shopper, item bought), sorted: on how many occasions, the first and the last."""
 
     row: NDArray[np.int64]
     item: NDArray[np.int64]
     count: NDArray[np.int64]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    weight: Vector  # the shopper's summed weight on the item; 0 where refunds left nothing
+    orders: NDArray[np.int64]  # the shopper's occasions of buying anything
+    since: NDArray[np.int64]  # and the first of them
 
 
 def _runs(keys: NDArray[np.int64], at: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], Any, Any]:
@@ -66,19 +69,20 @@ def _pairs(histories: Histories) -> _Pairs:
     rows, items, at = _purchases(histories)
     n_items = histories.user_items.shape[1]
     keys, count, first, last = _runs(rows * n_items + items, at)
-    return _Pairs(keys // n_items, keys % n_items, count, first, last)
+    row, item = np.divmod(keys, n_items)
+    shoppers, orders, since, _ = _runs(rows, at)
+    mine = np.searchsorted(shoppers, row)
+    return _Pairs(row, item, count, first, last, _weights(histories, keys), orders[mine], since[mine])
 
 
-def _weights(histories: Histories, pairs: _Pairs) -> Vector:
-    """The shopper's summed weight on each pair's item; 0 where refunds left nothing."""
+def _weights(histories: Histories, keys: NDArray[np.int64]) -> Vector:
+    """Summed weights of cells, each named by row x n_items + column; 0 where nothing is stored."""
     matrix = histories.user_items
     cells = np.repeat(np.arange(len(histories)), np.diff(matrix.indptr)) * matrix.shape[1] + matrix.indices
-    wanted = pairs.row * matrix.shape[1] + pairs.item
-    found = np.searchsorted(cells, wanted)
-    found[found == len(cells)] = 0
     if not len(cells):
-        return np.zeros(len(wanted))
-    return np.where(cells[found] == wanted, matrix.data[found], 0.0).astype(np.float64)
+        return np.zeros(len(keys))
+    found = np.minimum(np.searchsorted(cells, keys), len(cells) - 1)
+    return np.where(cells[found] == keys, matrix.data[found], 0.0).astype(np.float64)
 
 
 def _logistic(features: Vector, bought: NDArray[np.bool_]) -> Vector:
@@ -117,6 +121,7 @@ class Repeat(Model):
     """P(buys again within the horizon) for everything the shopper bought; -inf for what they never bought."""
 
     name = "repeat"
+    can = frozenset({Can.SPARSE})
 
     def __init__(self, *, horizon_days: float = 30.0, cuts: int = 3, recent_days: float = 14.0) -> None:
         check_range("repeat: horizon_days", horizon_days, 0.01, 3650)
@@ -159,34 +164,34 @@ class Repeat(Model):
         _, items, at = _purchases(histories)
         recent = np.bincount(items[at >= data.as_of - self.recent_days * DAY], minlength=n_items)
         self.log_recent_ = np.log(recent / self.recent_days + 0.5 / self.recent_days)
-        return pairs, self._features(histories, pairs, data.as_of)
+        return pairs, self._features(pairs, data.as_of)
 
-    def _features(self, histories: Histories, pairs: _Pairs, now: Instant) -> Vector:
+    def _features(self, pairs: _Pairs, now: Instant) -> Vector:
         """The covariates of each pair, `(n_pairs, FEATURES)`."""
-        rows, _, at = _purchases(histories)
-        shoppers, orders, first, _ = _runs(rows, at)
-        mine = np.searchsorted(shoppers, pairs.row)
         own_gap = ((pairs.last - pairs.first) / DAY + PRIOR_OWN * self.gap_days_[pairs.item]) / (
             pairs.count - 1 + PRIOR_OWN
         )
         days_since = np.maximum((now - pairs.last) / DAY, 0.0) + 0.5
         due = np.clip(np.log(days_since / own_gap), -5.0, 5.0)
-        order_rate = orders[mine] / (np.maximum((now - first[mine]) / DAY, 0.0) + DEFAULT_GAP_DAYS)
+        order_rate = pairs.orders / (np.maximum((now - pairs.since) / DAY, 0.0) + DEFAULT_GAP_DAYS)
         return np.column_stack((
-            np.log(pairs.count), np.log(np.maximum(_weights(histories, pairs), 1e-6)), np.log(days_since),
+            np.log(pairs.count), np.log(np.maximum(pairs.weight, 1e-6)), np.log(days_since),
             due, due**2, np.maximum(due, 0.0), np.log(order_rate),
             self.log_rate_[pairs.item], self.log_recent_[pairs.item],
         ))  # fmt: skip
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Chance of buying again `(n, n_items)`; -inf for items never bought, or given back entirely."""
+        return dense(self.sparse_scores(histories, now), self.n_items_, -np.inf)
+
+    def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
+        """The chances of what was bought before."""
         self._check_fitted()
         self._check_width(histories)
         pairs = _pairs(histories)
-        scores = np.full(histories.user_items.shape, NOTHING, dtype=np.float32)
-        chance = _chance(self.coefficients_[0] + self._features(histories, pairs, now) @ self.coefficients_[1:])
-        scores[pairs.row, pairs.item] = np.where(_weights(histories, pairs) > 0, chance, NOTHING)
-        return scores
+        chance = _chance(self.coefficients_[0] + self._features(pairs, now) @ self.coefficients_[1:])
+        scores = np.where(pairs.weight > 0, chance, NOTHING).astype(np.float32)
+        return np.searchsorted(pairs.row, np.arange(len(histories) + 1)), pairs.item.astype(np.int32), scores
 
 
 def _bought_within(data: Dataset, pairs: _Pairs, start: Instant, stop: Instant) -> NDArray[np.bool_]:
