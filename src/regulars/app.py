@@ -90,7 +90,7 @@ class App:
         live = Live.load(folder, self.settings) if folder.exists() else Live(self.settings)
         if self.journal.last_offset - live.offset > 5 * FOLLOW:
             cleaning = self.cleaning()
-            live = self._folded(cleaning, cleaning.dataset()[0])
+            live = self._folded(cleaning, cleaning.whole()[0])
         self.follow(live)
         return live
 

@@ -116,7 +116,7 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
     with watch.step("clean", "Cleaning the log"):
         app.journal.compact(COMPACT_ROWS)
         cleaning = app.cleaning()
-        full, _ = cleaning.dataset()
+        full, _ = cleaning.whole()
         _need_events(full)
     with watch.step("feedback", "Joining slates with what followed"):
         learned = lessons(recent_attribution(cleaning, settings.feedback, full.as_of), settings, full.as_of)
@@ -154,7 +154,7 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
     watch = Watch(say)
     with watch.step("clean", "Cleaning the log"):
         cleaning = app.cleaning()
-        full, _ = cleaning.dataset()
+        full, _ = cleaning.whole()
         _need_events(full)
     with watch.step("trial", "Fitting without the last days"):
         cut = full.as_of - holdout(full, app.settings)
@@ -220,11 +220,11 @@ def make_trial(
     cleaning: Cleaning, settings: Settings, full: Dataset, cut: Instant, learned: Lessons, *, blended: bool
 ) -> Trial:
     """Fit before `cut`; `blended`: fit the blend too, on the days just before `cut` with still older models."""
-    before, _ = cleaning.dataset(cut)
+    before = cleaning.as_of(cut)
     models, _ = fit_models(settings, before)
     blend = Blend.prior(tuple(models))
     if blended:
-        older, _ = cleaning.dataset(cut - holdout(full, settings))
+        older = cleaning.as_of(cut - holdout(full, settings))
         if len(older.interactions):
             blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), learned)
     return _trial(settings, before, models, keep_sources(blend, models), full)

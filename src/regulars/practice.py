@@ -134,7 +134,7 @@ class ProductPolicy:
         self.app.journal.compact()
         if self.name in PLAIN:
             cleaning = self.app.cleaning()
-            full, _ = cleaning.dataset()
+            full, _ = cleaning.whole()
             self.use(plain_bundle(PLAIN[self.name], full, self.settings))
             self.app.refold(cleaning, full)
         else:

@@ -114,7 +114,7 @@ def doctor(app: App, *, settings: bool, as_json: bool) -> Any:
 
 def examine(app: App) -> dict[str, Any]:
     """Count what is in the shop's folder, run the cleaning rules, and list what looks wrong."""
-    dataset, report = app.cleaning().dataset()
+    dataset, report = app.cleaning().whole()
     about, damage = _served(app)
     quarantine = sorted(path.name for path in (app.home / "quarantine").glob("*.jsonl"))
     findings: dict[str, Any] = {

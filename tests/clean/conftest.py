@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from regulars.clean.dataset import build_dataset
+from regulars.clean.dataset import Cleaning
 from regulars.clean.report import CleanReport
-from regulars.core.clock import DAY, Instant, ManualClock
+from regulars.core.clock import DAY, ManualClock
 from regulars.core.data import Dataset
 from regulars.core.settings import EventsSettings, Settings
 from regulars.events.journal import Journal
@@ -79,12 +79,15 @@ class Shop:
             settings_hash="", items=entries, n_candidates=len(entries),
         ))  # fmt: skip
 
-    def build(self, as_of: int | None = None, **clean: Any) -> tuple[Dataset, CleanReport]:
-        settings = Settings().change(clean=clean, train={"threads": 1})
-        return build_dataset(self.journal, settings, as_of=None if as_of is None else T0 + as_of)
+    def cleaning(self, **clean: Any) -> Cleaning:
+        return Cleaning(self.journal, Settings().change(clean=clean, train={"threads": 1}))
+
+    def build(self, **clean: Any) -> tuple[Dataset, CleanReport]:
+        return self.cleaning(**clean).whole()
 
     def dataset(self, as_of: int | None = None, **clean: Any) -> Dataset:
-        return self.build(as_of, **clean)[0]
+        cleaning = self.cleaning(**clean)
+        return cleaning.whole()[0] if as_of is None else cleaning.as_of(T0 + as_of)
 
 
 @pytest.fixture
@@ -120,14 +123,12 @@ class FakeJournal:
 
 
 @pytest.fixture
-def build_from(tmp_path: Path) -> Callable[..., tuple[Dataset, CleanReport]]:
-    """build(files, tail, settings): a Dataset from these Parquet files and this Arrow table."""
+def clean_from(tmp_path: Path) -> Callable[..., Cleaning]:
+    """build(files, tail, settings): cleaning of these Parquet files and this Arrow table."""
 
-    def build(
-        files: Iterable[Path], tail: pa.Table, settings: Settings | None = None, as_of: Instant | None = None
-    ) -> tuple[Dataset, CleanReport]:
+    def build(files: Iterable[Path], tail: pa.Table, settings: Settings | None = None) -> Cleaning:
         journal = FakeJournal(tmp_path, FakeSnapshot(tuple(map(str, files)), tail))
-        return build_dataset(cast(Journal, journal), settings or Settings(), as_of=as_of)
+        return Cleaning(cast(Journal, journal), settings or Settings())
 
     return build
 

@@ -100,7 +100,7 @@ streams = st.lists(
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams, st.integers(0, 200), st.randoms(use_true_random=False))
 def test_neither_the_order_of_files_and_rows_nor_the_future_matters(
-    shop: Any, build_from: Callable[..., Any], differences: Differences, tmp_path: Path,
+    shop: Any, clean_from: Callable[..., Any], differences: Differences, tmp_path: Path,
     stream: list[tuple[Any, ...]], cut: int, random: Any,
 ) -> None:  # fmt: skip
     rows = [
@@ -110,7 +110,7 @@ def test_neither_the_order_of_files_and_rows_nor_the_future_matters(
     ]  # fmt: skip
     as_of = shop.t0 + cut * 60_000_000
     past = table_of([row for row in rows if row[2].timestamp <= as_of])
-    whole, _ = build_from([], past, as_of=as_of)
+    alone = clean_from([], past).as_of(as_of)
 
     shuffled = random.sample(rows, len(rows))
     borders = sorted(random.randint(0, len(rows)) for _ in range(2))
@@ -118,15 +118,18 @@ def test_neither_the_order_of_files_and_rows_nor_the_future_matters(
     for number, part in enumerate((shuffled[: borders[0]], shuffled[borders[0] : borders[1]])):
         files.append(tmp_path / f"{number}.parquet")
         pq.write_table(table_of(part), files[-1])
-    pieces, _ = build_from(files, table_of(shuffled[borders[1] :]), as_of=as_of)
-    assert differences(whole, pieces) == []
+    cleaning = clean_from(files, table_of(shuffled[borders[1] :]))
+    whole, _ = cleaning.whole()
+    assert differences(alone, cleaning.as_of(as_of)) == []
+    assert differences(whole, cleaning.whole()[0]) == []  # a cut takes nothing from the rows that were read
+    assert differences(whole, cleaning.as_of(whole.as_of)) == []
 
 
-def test_columns_in_another_order_are_read_by_name(shop: Any, build_from: Callable[..., Any], tmp_path: Path) -> None:
+def test_columns_in_another_order_are_read_by_name(shop: Any, clean_from: Callable[..., Any], tmp_path: Path) -> None:
     table = table_of([(1, 0, shop.event(7, "view", "a", 10))])
     backwards = table.select(INTERACTIONS.names[::-1])
     assert isinstance(backwards, pa.Table)
     pq.write_table(backwards, tmp_path / "x.parquet")
-    data, _ = build_from([tmp_path / "x.parquet"], INTERACTIONS.empty_table())
+    data, _ = clean_from([tmp_path / "x.parquet"], INTERACTIONS.empty_table()).whole()
     assert list(data.users.keys.ids) == [7]
     assert data.interactions.at.tolist() == [shop.t0 + 10]

@@ -285,8 +285,8 @@ def test_memory_that_is_no_size_is_refused(shop: Any) -> None:
         shop.build(memory="much")
 
 
-def test_a_damaged_lake_is_refused_with_a_remedy(tmp_path: Path, build_from: Callable[..., Any]) -> None:
+def test_a_damaged_lake_is_refused_with_a_remedy(tmp_path: Path, clean_from: Callable[..., Any]) -> None:
     broken = tmp_path / "part.parquet"
     broken.write_bytes(b"PAR1 this is none PAR1")
     with pytest.raises(StorageError, match="doctor"):
-        build_from([broken], INTERACTIONS.empty_table(), Settings())
+        clean_from([broken], INTERACTIONS.empty_table(), Settings()).whole()

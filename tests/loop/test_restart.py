@@ -20,10 +20,10 @@ def fixed(app: App, limit: int = 10) -> object:
 def test_a_deleted_shopper_is_in_neither_dataset_nor_live_state(copy: App) -> None:
     [key] = copy.identities.keys([f"u:{WHO}"], create=False)
     assert key in copy.live
-    assert key in copy.cleaning().dataset()[0].users.keys
+    assert key in copy.cleaning().whole()[0].users.keys
     copy.service.delete_user(WHO)
     assert key not in copy.live
-    assert key not in copy.cleaning().dataset()[0].users.keys
+    assert key not in copy.cleaning().whole()[0].users.keys
     assert copy.profile(WHO) is None
     train_once(copy, gate=False)
     assert key not in copy.live

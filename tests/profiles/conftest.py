@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from regulars.clean.dataset import build_dataset
+from regulars.clean.dataset import Cleaning
 from regulars.core.clock import DAY, MINUTE, Instant
 from regulars.core.data import Dataset, IdMap
 from regulars.core.settings import Settings
@@ -88,7 +88,8 @@ def clean(rows: Numbered, settings: Settings = SETTINGS, as_of: Instant | None =
     others = tuple((offset, event) for offset, event in rows if not isinstance(event, Interaction))
     snapshot = Snapshot(len(rows), (), table_of(acts), (), others)
     journal = SimpleNamespace(home=Path("unused"), snapshot=lambda: snapshot)
-    return build_dataset(cast(Journal, journal), settings, as_of=as_of)[0]
+    cleaning = Cleaning(cast(Journal, journal), settings)
+    return cleaning.whole()[0] if as_of is None else cleaning.as_of(as_of)
 
 
 def batch(rows: Numbered, settings: Settings = SETTINGS) -> Live:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from regulars.clean import rules
 from regulars.clean.features import item_features, user_features
+from regulars.clean.log import Log, sorted_rows
 from regulars.clean.records import Records, read_known, records_as_of
 from regulars.clean.refunds import Netting, net_refunds
 from regulars.clean.report import CleanReport, RuleCount
@@ -19,7 +21,7 @@ from regulars.clean.shown import shown_items
 from regulars.clean.weights import event_weights
 from regulars.core.arrays import Floats
 from regulars.core.clock import Instant
-from regulars.core.data import Dataset, Interactions, Items, Shown, Users
+from regulars.core.data import Dataset, IdMap, Interactions
 from regulars.core.settings import CleanSettings, Settings
 from regulars.events.schema import Event, Identify, ItemChange, Tombstone
 from regulars.events.slates import Slates
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Cleaning:
-    """One consistent view of the log, from which Datasets of several instants can be built."""
+    """One consistent view of the log, read once, from which Datasets of several instants can be cut."""
 
     def __init__(self, journal: Journal, settings: Settings) -> None:
         self._settings, self._scratch = settings, journal.home / "tmp"
@@ -58,70 +60,73 @@ class Cleaning:
         """Raw key -> the key it is read as, for every key that was joined away."""
         return self._known.canonical
 
-    def dataset(self, as_of: Instant | None = None) -> tuple[Dataset, CleanReport]:
-        """Build the Dataset of all that happened up to `as_of`; None = everything, as of the last interaction.
+    def whole(self) -> tuple[Dataset, CleanReport]:
+        """Everything, as of the last interaction, and what each rule did to it.
 
-        Nothing later than the instant enters: no event, price, text, stock or attribute. Which keys are one
-        shopper, and whom to forget, is taken as it is known now. Items are sorted by id, shoppers by their first
-        journal offset. Raises `StorageError` where the lake cannot be read.
+        Items are sorted by id, shoppers by their first journal offset. Raises `StorageError` where the lake cannot
+        be read.
         """
-        started, settings = time.perf_counter(), self._settings
-        records = records_as_of(self._known, as_of)
-        source = rules.Source(
-            self._snapshot.files, self._snapshot.tail, as_of, records.gone, settings.clean.drop_duplicates
-        )
+        started = time.perf_counter()
+        records = self._everything
+        instant = int(self._log.census["last_at"].max(initial=0)) or records.last_at
+        dataset, netting = self._cut(records, self._log, instant)
+        counts = _count_rules(self._log.census, records, dataset.interactions, netting)
+        rows_in, seconds = int(self._log.census["n"].sum()), time.perf_counter() - started
+        return dataset, CleanReport(counts, rows_in, len(dataset.interactions), seconds, self.offset)
+
+    def as_of(self, instant: Instant) -> Dataset:
+        """What was known at an instant: no later event, price, text, stock or attribute enters.
+
+        Which keys are one shopper, and whom to forget, is taken as it is known now.
+        """
+        return self._cut(records_as_of(self._known, instant), self._log.up_to(instant), instant)[0]
+
+    def _cut(self, records: Records, log: Log, instant: Instant) -> tuple[Dataset, Netting]:
+        items = item_features(records, log.items_met())
+        users = user_features(records, _by_first_offset(log.first_offsets(), records))
+        columns = log.indexed_by(users, items)
+        interactions, netting = _interactions(columns, self._settings.clean, instant)
+        return Dataset(
+            instant, users, items, interactions, shown_items(records.slates, users, items, log.named)
+        ), netting
+
+    @cached_property
+    def _everything(self) -> Records:
+        return records_as_of(self._known, None)
+
+    @cached_property
+    def _log(self) -> Log:
+        settings, records = self._settings, self._everything
+        source = rules.Source(self._snapshot.files, self._snapshot.tail, records.gone, settings.clean.drop_duplicates)
         with rules.engine(settings, self._scratch) as connection:
             table = rules.events(connection, source)
             census = rules.census(connection, table)
-            items = item_features(records, rules.item_ids(connection, table))
-            users = user_features(records, _shoppers(census, records))
-            columns = _columns(connection, table, census, (records, users, items))
-            shown = _shown(connection, table, (records, users, items))
-        instant = as_of if as_of is not None else int(census["last_at"].max(initial=0)) or records.last_at
-        interactions, netting = _interactions(columns, settings.clean, instant)
-        counts = _count_rules(census, records, interactions, netting)
-        seconds = time.perf_counter() - started
-        report = CleanReport(counts, int(census["n"].sum()), len(interactions), seconds, self.offset)
-        return Dataset(instant, users, items, interactions, shown), report
+            kept = census["fate"] == rules.KEPT
+            raw, first = census["user_key"][kept].tolist(), census["first_offset"][kept].tolist()
+            shoppers = IdMap(_by_first_offset(zip(map(records.canonical_key, raw), first, strict=True), records))
+            user_idx = {key: shoppers.get(records.canonical_key(key)) for key in raw}
+            item_ids = sorted(rules.item_ids(connection, table))
+            columns = rules.read_rows(connection, table, user_idx, item_ids, int(census["n"][kept].sum()))
+            named = rules.named_slates(connection, table)
+        return Log(shoppers.ids, item_ids, sorted_rows(columns), census, named)
 
 
-def build_dataset(
-    journal: Journal, settings: Settings, *, as_of: Instant | None = None
-) -> tuple[Dataset, CleanReport]:
-    """Build one Dataset from everything that the journal holds now; see `Cleaning.dataset`."""
-    return Cleaning(journal, settings).dataset(as_of)
+def build_dataset(journal: Journal, settings: Settings) -> tuple[Dataset, CleanReport]:
+    """Build one Dataset from everything that the journal holds now; see `Cleaning.whole`."""
+    return Cleaning(journal, settings).whole()
 
 
-def _shoppers(census: rules.Columns, records: Records) -> list[int]:
-    """Keys of everybody with a row, a change or a decision, by first journal offset."""
+def _by_first_offset(met: Iterable[tuple[int, int]], records: Records) -> list[int]:
+    """Shoppers with a row, a change or a decision, by the first journal offset of any; `met`: (shopper, offset)."""
     first = dict(records.first_offset)
-    kept = census["fate"] == rules.KEPT
-    for key, offset in zip(census["user_key"][kept].tolist(), census["first_offset"][kept].tolist(), strict=True):
-        shopper = records.canonical_key(key)
+    for shopper, offset in met:
         first[shopper] = min(offset, first.get(shopper, offset))
     return sorted(first, key=first.__getitem__)
 
 
-_Known = tuple[Records, Users, Items]
-
-
-def _columns(connection: rules.Connection, table: rules.Table, census: rules.Columns, known: _Known) -> rules.Columns:
-    """The kept rows, sorted by (user_idx, at, offset)."""
-    records, users, items = known
-    kept = census["fate"] == rules.KEPT
-    user_idx = {key: users.keys.get(records.canonical_key(key)) for key in census["user_key"][kept].tolist()}
-    columns = rules.read_rows(connection, table, user_idx, items.ids.ids, int(census["n"][kept].sum()))
-    order = np.lexsort((columns.pop("offset"), columns["at"], columns["user_idx"]))
-    return {name: columns.pop(name)[order] for name in list(columns)}
-
-
-def _shown(connection: rules.Connection, table: rules.Table, known: _Known) -> Shown:
-    records, users, items = known
-    return shown_items(records.slates, users, items, rules.named_slates(connection, table))
-
-
 def _interactions(columns: rules.Columns, clean: CleanSettings, now: Instant) -> tuple[Interactions, Netting]:
     """Sessions, baskets, net quantities and weights over the sorted rows."""
+    del columns["offset"]
     user_idx, item_idx, kind, at = (columns[name] for name in ("user_idx", "item_idx", "kind", "at"))
     session_idx = number_sessions(user_idx, at, columns.pop("session_code"), int(clean.session_gap))
     order_code = columns.pop("order_code")

@@ -47,11 +47,10 @@ _SCHEMA = ibis.Schema.from_pyarrow(INTERACTIONS)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What there is to read: Parquet files, an Arrow table, an instant, and who is to be forgotten until when."""
+    """What there is to read: Parquet files, an Arrow table, and who is to be forgotten until when."""
 
     files: Sequence[str]
     tail: pa.Table
-    as_of: Instant | None
     gone: Mapping[int, Instant]  # every raw key of a forgotten shopper -> instant of the tombstone
     drop_duplicates: bool
 
@@ -81,15 +80,13 @@ def engine(settings: Settings, spill: Path) -> Iterator[Connection]:
 
 
 def events(connection: Connection, source: Source) -> Table:
-    """Rows up to the instant, each with its `fate`."""
+    """All rows, each with its `fate`."""
     names = SAME if source.drop_duplicates else COLUMNS[1:]
     connection.register("tail", source.tail)
     rows = ibis.table(_SCHEMA, name="tail").select("offset", *names)
     if source.files:
         connection.read_parquet(list(source.files), hive_partitioning=False).create_view("lake")
         rows = rows.union(ibis.table(_SCHEMA, name="lake").select("offset", *names))
-    if source.as_of is not None:
-        rows = rows.filter(rows.timestamp <= source.as_of)
     fates: list[tuple[Any, int]] = []
     if source.gone:
         until = _pairs("gone_key", "gone_at", source.gone)
@@ -151,13 +148,16 @@ def read_rows(
 
 
 def named_slates(connection: Connection, rows: Table) -> pa.Table:
-    """`recommendation_id, item_id, event_type` of clicks, views and impressions that name a recommendation."""
+    """`recommendation_id, item_id, event_type, at` (first time) of what names a recommendation: clicks, views and
+    impressions.
+    """
     naming = rows.filter(
         rows.fate.isin([KEPT, IMPRESSION])
         & (rows.recommendation_id != "")
         & rows.event_type.isin(["click", "view", "impression"])
     )
-    return _run(connection, naming.select("recommendation_id", "item_id", "event_type").distinct()).to_arrow_table()
+    first = naming.group_by("recommendation_id", "item_id", "event_type").aggregate(at=naming.timestamp.min())
+    return _run(connection, first).to_arrow_table()
 
 
 def _code(text: Any) -> Any:
