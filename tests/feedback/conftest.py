@@ -57,8 +57,9 @@ def attribution_of(outcomes: Sequence[Outcome]) -> Attribution:
     owner, kind, item_idx, at = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return Attribution(
         slates=slates, closed=np.array([each.closed for each in outcomes], dtype=np.bool_),
-        event_id=pa.chunked_array([[f"e{row}" for row in range(len(rows))]], pa.string()), kind=kind.astype(np.int8),
-        at=at, item_idx=item_idx, value=np.zeros_like(at), owner=owner, through=np.full_like(at, UNKNOWN),
+        event_id=pa.chunked_array([[f"e{row}" for row in range(len(rows))]], pa.string()),
+        kind=kind.astype(np.int8), at=at, user_key=slates.user_key[owner], item_idx=item_idx,
+        value=np.zeros_like(at), owner=owner, through=np.full_like(at, UNKNOWN),
         orphan_ids=(),
     )  # fmt: skip
 

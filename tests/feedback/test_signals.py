@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from feedback.conftest import make_decision, make_outcome, showings_of
-from regulars.core.clock import DAY
+from regulars.core.clock import DAY, HOUR
 from regulars.events.schema import Outcome
-from regulars.feedback.showings import earlier_unclicked
+from regulars.feedback.showings import earlier_untouched
 from regulars.feedback.signals import FATIGUE_PRIOR, clicks_as_targets, fatigue, position_bias
 
 EXAMINED = np.array([1.0, 0.6, 0.4, 0.25])
@@ -97,14 +97,14 @@ def test_fatigue_without_outcomes_is_its_prior() -> None:
     assert little.loss == pytest.approx(FATIGUE_PRIOR, abs=0.01)
 
 
-def test_showings_since_the_last_click_within_the_window_are_counted() -> None:
+def test_showings_since_the_last_touch_within_the_window_are_counted() -> None:
     days = {0: (), 1: (), 2: ("a",), 3: (), 4: (), 12: ()}
     outcomes = [
         make_outcome(make_decision(f"r{day}", 1, day * DAY, ["a", "b"]), clicked=hit) for day, hit in days.items()
     ]
     outcomes.append(make_outcome(make_decision("other", 2, 5 * DAY, ["a"])))
     shown = showings_of(outcomes)
-    counts = earlier_unclicked(shown, window=8 * DAY)
+    counts = earlier_untouched(shown, window=8 * DAY + 1, gap=HOUR)
     of_a = counts[(shown.item_idx == 0) & (shown.user_key == 1)]
     # the click on day 2 starts again; on day 12 only day 4 is within eight days
     assert of_a.tolist() == [0, 1, 2, 0, 1, 1]
@@ -117,8 +117,7 @@ def test_what_was_not_seen_does_not_tire() -> None:
         make_outcome(make_decision("r1", 1, 1, ["a", "b"]), impressed=("b",)),
         make_outcome(make_decision("r2", 1, 2, ["a", "b"]), impressed=("a", "b")),
     ]
-    shown = showings_of(outcomes)
-    assert earlier_unclicked(shown, window=DAY).tolist() == [0, 0, 0, 1]
+    assert earlier_untouched(showings_of(outcomes), window=DAY, gap=HOUR).tolist() == [0, 0, 0, 1]
 
 
 def test_clicks_as_targets() -> None:

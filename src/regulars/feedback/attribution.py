@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Mask
 from regulars.core.clock import Instant
-from regulars.core.data import CART, CLICK, KIND, PURCHASE
+from regulars.core.data import CART, CLICK, KIND, PURCHASE, VIEW
 from regulars.core.errors import InputError
 from regulars.core.settings import FeedbackSettings
 from regulars.events.slates import Slates, look_up
@@ -29,18 +29,19 @@ COLUMNS = (
     "event_id", "user_key", "item_id", "event_type", "timestamp", "quantity", "price", "recommendation_id",
 )  # fmt: skip
 IMPRESSION = KIND["impression"]
-_JOINED = {"click": CLICK, "add_to_cart": CART, "purchase": PURCHASE, "impression": IMPRESSION}
+_JOINED = {"view": VIEW, "click": CLICK, "add_to_cart": CART, "purchase": PURCHASE, "impression": IMPRESSION}
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Slates and the events that can belong to one, `(n_events,)` a column, with where each belongs."""
+    """Slates and what their shoppers did with what these showed, `(n_events,)` a column, with where it belongs."""
 
     slates: Slates  # given to the keys that shoppers are read as
     closed: Mask  # (n_slates,) both windows lie before the instant: nothing more can follow
     event_id: pa.ChunkedArray
-    kind: NDArray[np.int8]
+    kind: NDArray[np.int8]  # a view belongs to no slate
     at: Codes
+    user_key: Codes
     item_idx: Codes  # of `slates.items`
     value: Codes  # minor units
     owner: Codes  # slate that an event belongs to, UNKNOWN where none
@@ -81,7 +82,8 @@ def attribute(
     longest = max(feedback.click_window, feedback.purchase_window)
     return Attribution(
         slates=shown.slates, closed=shown.at + longest < now,
-        event_id=events.event_id, kind=events.kind, at=events.at, item_idx=events.item_idx, value=events.value,
+        event_id=events.event_id, kind=events.kind, at=events.at, user_key=shown.users[events.pairs // shown.n_items],
+        item_idx=events.item_idx, value=events.value,
         owner=owner, through=_view_through(shown, events, owner, feedback), orphan_ids=orphan_ids,
     )  # fmt: skip
 
@@ -107,12 +109,12 @@ class _Showings:
 
 @dataclass(frozen=True)
 class _Events:
-    """The events that can belong to a slate, one row an event."""
+    """Events of shoppers with what slates showed them, one row an event."""
 
     event_id: pa.ChunkedArray
     kind: NDArray[np.int8]
     at: Codes
-    pairs: Codes  # shopper x item, UNKNOWN where no slate ever showed it to them
+    pairs: Codes  # shopper x item
     item_idx: Codes
     named: Codes  # slate the event names, UNKNOWN where none
     value: Codes  # minor units
@@ -134,7 +136,7 @@ def _layout(slates: Slates) -> _Showings:
 def _events(
     table: Any, shown: _Showings, canonical: Mapping[int, int], now: Instant
 ) -> tuple[_Events, tuple[str, ...]]:
-    """Cut the log down to what can belong to a slate; and the events that name an unknown one."""
+    """Cut the log down to shoppers and what slates showed them; and the events that name an unknown one."""
     table = table.filter(pc.less_equal(table["timestamp"].cast(pa.int64()), now))
     named = _codes(table["recommendation_id"], shown.slates.ids)
     names_one = np.asarray(pc.greater(pc.binary_length(_text(table["recommendation_id"])).fill_null(0), 0))
@@ -176,9 +178,9 @@ def _owners(shown: _Showings, events: _Events, feedback: FeedbackSettings) -> Co
     """Slate each event belongs to `(n_events,)`, UNKNOWN where none."""
     buys = np.isin(events.kind, (CART, PURCHASE))
     window = np.where(buys, feedback.purchase_window, feedback.click_window)
-    owner = _named_owner(shown, events, window)
+    owner = np.where(events.kind == VIEW, UNKNOWN, _named_owner(shown, events, window))
     showings = LatestBefore(shown.pairs, shown.at[shown.slate_idx])
-    free = np.flatnonzero(~buys & (owner < 0))
+    free = np.flatnonzero(~buys & (events.kind != VIEW) & (owner < 0))
     latest = pick(shown.slate_idx, showings.rows(events.pairs[free], events.at[free]))
     owner[free] = within(latest, shown.at, events.at[free], window[free])
 

@@ -28,7 +28,9 @@ MOST_OF_CLICKS = 0.5  # what clicks on one item say at most: positions few exami
 class Lessons:
     """What the blend learns from slates beside purchases."""
 
-    fatigue: float | None = None  # logit lost with each showing without a click, None = too few to measure
+    fatigue: float | None = (
+        None  # logit lost with each visit that showed the item, untouched since, None = too few to measure
+    )
     clicks: ClickTargets | None = None
 
     def wanted(self, relevant: Matrix, before: Dataset, until: Instant) -> Matrix:
@@ -59,8 +61,8 @@ def lessons(found: Attribution, settings: Settings, now: Instant) -> Lessons:
 
 
 def measured_fatigue(found: Attribution, settings: Settings) -> float | None:
-    """Logit lost with each showing without a click, from closed slates; None where they are too few."""
+    """Logit lost with each visit that showed an item in vain, from closed slates; None where they are too few."""
     shown = showings(found)
     if len(np.unique(shown.slate_idx)) < MIN_OUTCOMES:
         return None
-    return fatigue(shown, settings.rank.fatigue_window).loss
+    return fatigue(shown, settings.rank.fatigue_window, settings.clean.session_gap).loss

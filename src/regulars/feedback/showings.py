@@ -12,9 +12,18 @@ from regulars.core.arrays import Mask
 from regulars.core.clock import Duration, Instant
 from regulars.core.data import CLICK, IdMap
 from regulars.feedback.attribution import IMPRESSION, Attribution
-from regulars.feedback.joins import LatestBefore, index_in, pair_codes
+from regulars.feedback.joins import UNKNOWN, LatestBefore, index_in, pair_codes, pick
 
 Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Touches:
+    """When shoppers looked at, clicked, carted or bought what they had been shown, however they came there."""
+
+    user_key: NDArray[np.int64]
+    item_idx: Counts
+    at: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Showings:
     clicked: Mask
     watched: Mask  # impressions decide whether it was seen
     seen: Mask  # impressed or clicked; every item of a slate served before the shop sent impressions
+    touches: Touches
 
     def __len__(self) -> int:
         return len(self.slate_idx)
@@ -68,6 +78,7 @@ def showings(found: Attribution, kept: Mask | None = None) -> Showings:
     any_impressed = np.zeros(len(slates), dtype=np.bool_)
     any_impressed[slate_idx[impressed]] = True
     watched = by_impressions(slates.slot, slates.at, any_impressed)[slate_idx]
+    touch = found.kind != IMPRESSION
     return Showings(
         items=slates.items,
         slate_idx=slate_idx,
@@ -79,22 +90,34 @@ def showings(found: Attribution, kept: Mask | None = None) -> Showings:
         clicked=clicked,
         watched=watched,
         seen=clicked | impressed | ~watched,
+        touches=Touches(found.user_key[touch], found.item_idx[touch], found.at[touch]),
     )
 
 
-def earlier_unclicked(shown: Showings, window: Duration) -> Counts:
-    """How often the shopper had seen the item within `window` before, since last clicking it, `(n,)`."""
-    n = len(shown)
+def earlier_untouched(shown: Showings, window: Duration, gap: Duration) -> Counts:
+    """In how many visits within `window` before the shopper had seen the item and not touched it since, `(n,)`.
+
+    As the live state counts at that instant (`profiles.shown.count_shown`): showings each closer than `gap` to the
+    next are of one visit.
+    """
     users = np.unique(shown.user_key)
     pairs = pair_codes(index_in(shown.user_key, users), shown.item_idx, len(shown.items))
-    past = LatestBefore(pairs, shown.at)
-    place = np.arange(n)
-    pair, clicked, seen = pairs[past.order], shown.clicked[past.order], shown.seen[past.order]
-    first = np.concatenate(([True], pair[1:] != pair[:-1]))[:n]
-    after_click = np.concatenate(([False], clicked[:-1]))[:n]
-    begin = np.maximum.accumulate(np.where(first | after_click, place, 0))
-    begin = np.maximum(begin, past.slots(pair, shown.at[past.order] - window - 1) + 1)
-    seen_before = np.concatenate(([0], np.cumsum(seen)))
-    counts = np.empty(n, dtype=np.int64)
-    counts[past.order] = seen_before[place] - seen_before[begin]
+    touches = shown.touches
+    touched = LatestBefore(
+        pair_codes(index_in(touches.user_key, users), touches.item_idx, len(shown.items)), touches.at
+    )
+    last_touch = touched.rows(pairs, shown.at - 1)
+    horizon = np.where(last_touch >= 0, pick(touches.at, last_touch), shown.at - window)
+    horizon = np.maximum(horizon, shown.at - window)
+
+    seen = np.flatnonzero(shown.seen)
+    past = LatestBefore(pairs[seen], shown.at[seen])
+    seen = seen[past.order]
+    begins = (np.diff(pairs[seen], prepend=UNKNOWN) != 0) | (np.diff(shown.at[seen], prepend=0) >= gap)
+    visit = np.cumsum(begins)
+    newest, older = past.slots(pairs, shown.at - 1), past.slots(pairs, horizon)
+    oldest = np.where(older >= 0, older + 1, np.searchsorted(pairs[seen], pairs))
+    some = newest >= oldest
+    counts = np.zeros(len(shown), dtype=np.int64)
+    counts[some] = visit[newest[some]] - visit[oldest[some]] + 1
     return counts

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Mask
-from regulars.core.clock import DAY, Duration
+from regulars.core.clock import DAY, MINUTE, Duration
 from regulars.feedback.intervals import normal_quantile
-from regulars.feedback.showings import Showings, earlier_unclicked
+from regulars.feedback.showings import Showings, earlier_untouched
 
 ITEM_PRIOR = 1.0  # pseudo clicks that pull an item's click rate to the mean
 POSITION_PRIOR = 10.0  # pseudo clicks that pull a position to "examined like the first"
-FATIGUE_PRIOR = 0.1  # log of the click rate lost with each unclicked showing, before anything was seen
+FATIGUE_PRIOR = 0.1  # log of the click rate lost with each such visit, before anything was seen
 FATIGUE_SPREAD = 0.1  # standard deviation of that prior
 MAX_LOSS = 5.0
 MAX_STEPS = 500
@@ -26,26 +26,26 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FatigueFit:
-    """How the click rate of an item falls with earlier unclicked showings to the same shopper: `exp(-loss n)`.
+    """How the click rate of an item falls with earlier visits that showed it, untouched since: `exp(-loss n)`.
 
     Part of the fall is that the shopper never liked the item, not that they are tired of it; for the question
     "show it once more?" both count alike. The interval is 95 %.
     """
 
-    loss: float  # log of the click rate lost with each showing, >= 0
+    loss: float  # log of the click rate lost with each visit, >= 0
     loss_low: float
     loss_high: float
-    seen: tuple[int, ...]  # items seen, by number of earlier unclicked showings
+    seen: tuple[int, ...]  # items seen, by number of earlier visits that showed them
     clicked: tuple[int, ...]
     expected: tuple[float, ...]  # clicks expected there without fatigue, from first showings alone
 
     @property
     def decay(self) -> float:
-        """Factor on the click rate for each earlier unclicked showing, in (0, 1]."""
+        """Factor on the click rate for each such visit, in (0, 1]."""
         return float(np.exp(-self.loss))
 
     def factor(self, n_shown: Any) -> Floats:
-        """Factor on the click rate after `n_shown` unclicked showings, elementwise."""
+        """Factor on the click rate after `n_shown` visits, elementwise."""
         return np.exp(-self.loss * np.asarray(n_shown)).astype(np.float32)
 
 
@@ -77,13 +77,13 @@ def position_bias(shown: Showings) -> Floats:
     return examined.astype(np.float32)
 
 
-def fatigue(shown: Showings, window: Duration = 14 * DAY) -> FatigueFit:
-    """Fit how the click rate falls with the showings of the last `window` that were not clicked.
+def fatigue(shown: Showings, window: Duration = 14 * DAY, gap: Duration = 30 * MINUTE) -> FatigueFit:
+    """Fit how the click rate falls with the visits of the last `window` that showed the item, untouched since.
 
     Clicks ~ Poisson(rate x position x item x exp(-loss n)); position and item come from first showings alone, the
     rate is profiled out, and `loss` has a Gaussian prior: the posterior mode, at or above 0.
     """
-    times = earlier_unclicked(shown, window)
+    times = earlier_untouched(shown, window, gap)
     examined, liked = _examination(shown, shown.seen & (times == 0))
     seen = shown.seen
     n = int(times[seen].max(initial=0)) + 1

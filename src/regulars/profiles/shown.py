@@ -58,12 +58,12 @@ def count_shown(
 ) -> NDArray[np.int64]:  # fmt: skip
     """Items shown after the horizon and after the shopper's last touch of them, with how often.
 
-    `span` is (horizon, gap): showings closer than `gap` to a later one are of the same visit and count with it.
+    `span` is (horizon, gap): showings each closer than `gap` to the next are of one visit and count once.
     Fills `out = (ends, item_idx, times)`, row i from `ends[i]`; returns where each row ends. `scratch` is room for
-    every item's last touch, times and last counted showing; the first two are 0 on entry and exit.
+    every item's last touch, times and the showing before; the first two are 0 on entry and exit.
     """
     ends, out_items, out_times = out
-    touched, times, counted_at = scratch
+    touched, times, walked_at = scratch
     horizon, gap = span
     stops = ends[:-1].copy()
     for i in range(len(shoppers)):
@@ -78,9 +78,9 @@ def count_shown(
                 if times[item] == 0:
                     out_items[stop] = item
                     stop += 1
-                if times[item] == 0 or abs(counted_at[item] - at) >= gap:
+                if times[item] == 0 or abs(walked_at[item] - at) >= gap:
                     times[item] += 1
-                    counted_at[item] = at
+                walked_at[item] = at
             here = shown[here]["earlier"]
         for place in range(stops[i], stop):
             out_times[place] = times[out_items[place]]

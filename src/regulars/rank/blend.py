@@ -26,7 +26,7 @@ PRIOR = {
 }  # fmt: skip
 PRIOR_OTHER = (1.0, 1.0)
 PRIOR_NOT_DUE = -2.0
-PRIOR_FATIGUE = 0.1  # logit lost with each showing without a click
+PRIOR_FATIGUE = 0.1  # logit lost with each visit that showed it in vain
 PRIOR_STRENGTH = 20.0  # how many lists the prior is worth
 MIN_LISTS = 20
 UNWANTED = 120  # candidates that were not wanted, kept of each list: ten times faster, the same weights within noise
@@ -40,7 +40,7 @@ class Blend:
     weights: Floats  # (2, 2 * n_sources)
     again: float  # added to items bought before
     not_due: float  # added to items bought too short ago, at most 0
-    fatigue: float  # taken off for each showing without a click, at least 0
+    fatigue: float  # taken off for each visit that showed it in vain, at least 0
     n_lists: int = 0  # shoppers it was fitted on
 
     @classmethod
