@@ -6,6 +6,7 @@ A product policy records every event in its own journal, cleans, trains weekly, 
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import resource
@@ -47,6 +48,7 @@ from regulars.simulate.world import World
 log = logging.getLogger(__name__)
 
 POLICIES = ("random", "popular", "repeat", "slate", "slate-frozen", "slate-shuffled", "oracle")
+LONGEST_FIRST = ("slate", "slate-shuffled", "slate-frozen", "repeat", "popular", "random", "oracle")
 PLAIN = {"random": ("random",), "popular": ("popular",), "repeat": ("repeat", "popular")}
 WARM_UP = 14  # days of log without slates before the first policy day: a shop that takes up Regulars has one
 RETRAIN = 7  # days between trainings
@@ -318,9 +320,10 @@ def compare(
         if name not in POLICIES:
             raise SettingError("policy", got=repr(name), wanted=f"one of {', '.join(POLICIES)}")
     games = [Game(name, seed, preset, days, shoppers, items) for seed in range(seeds) for name in policies]
-    games.sort(key=lambda game: game.policy in PLAIN or game.policy == "oracle")  # the long ones first
+    games.sort(key=lambda game: LONGEST_FIRST.index(game.policy))  # so that all processes end at about one time
     played = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # What a process has imported stays: frozen, it is not looked through at every collection of a game.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=gc.freeze) as pool:
         for result in pool.map(play, games):
             played.append(result)
             say(f"{result['policy']:15} seed {result['seed']}  returned@7 {result['returned@7']:.3f}  "

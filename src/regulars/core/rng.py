@@ -37,11 +37,11 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def hashes(key: int, *counters: Any) -> NDArray[np.uint64]:
     """Hash integer arrays (broadcast together) under a key to 64 well-mixed bits each."""
-    arrays = np.broadcast_arrays(*[np.asarray(c).astype(np.int64).view(np.uint64) for c in counters])
+    state = np.asarray(np.uint64(key))
     with np.errstate(over="ignore"):
-        state = np.full(arrays[0].shape, np.uint64(key), dtype=np.uint64)
-        for counter in arrays:
-            state = _mix(np.asarray(state + _GOLDEN + counter * _MIX_2, dtype=np.uint64))
+        for counter in counters:  # the state grows to the counters' common shape, the first mixes are over few
+            numbers = np.asarray(counter).astype(np.int64).view(np.uint64)
+            state = _mix(np.asarray(state + _GOLDEN + numbers * _MIX_2, dtype=np.uint64))
     return np.asarray(state)
 
 
