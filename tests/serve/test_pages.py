@@ -184,6 +184,10 @@ def test_the_description_names_every_route(doors: Doors) -> None:
     for path, methods in schema["paths"].items():
         for method, spec in methods.items():
             assert f'id="{spec["operationId"]}"' in page, (method, path)
+    assert "<code>anonymous_id</code>" in page
+    assert "`" not in page
+    assert page.count("<h3>Body</h3>") == sum("requestBody" in spec for each in schema["paths"].values()
+                                              for spec in each.values() if isinstance(spec, dict))  # fmt: skip
 
 
 def test_shopper_names_are_text_never_markup(doors: Doors) -> None:

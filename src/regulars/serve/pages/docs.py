@@ -10,14 +10,11 @@ from litestar import Request, Response, get
 from regulars.serve.pages.render import page
 
 
-def _example(media: dict[str, Any]) -> list[tuple[str, str]]:
-    """The examples of a body, each with its name."""
-    found = media.get("examples") or {}
-    return [
-        (example.get("summary", ""), json.dumps(example["value"], indent=2, ensure_ascii=False))
-        for example in found.values()
-        if "value" in example
-    ]
+def _examples(media: dict[str, Any]) -> list[str]:
+    """The examples of a body: of the answer, or (as JSON Schema has them) of the schema of a request."""
+    named = [example["value"] for example in (media.get("examples") or {}).values() if "value" in example]
+    values = named or media.get("schema", {}).get("examples", [])
+    return [json.dumps(value, indent=2, ensure_ascii=False) for value in values]
 
 
 def _contents(body: dict[str, Any]) -> dict[str, Any]:
@@ -35,9 +32,9 @@ def operations(schema: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
                 "id": spec["operationId"], "method": method.upper(), "path": path, "summary": spec.get("summary", ""),
                 "description": spec.get("description", ""), "closed": bool(spec.get("security")),
                 "parameters": spec.get("parameters", []),
-                "examples": _example(_contents(spec.get("requestBody", {}))),
+                "examples": _examples(_contents(spec.get("requestBody", {}))),
                 "responses": [
-                    {"status": status, "description": answer["description"], "examples": _example(_contents(answer))}
+                    {"status": status, "description": answer["description"], "examples": _examples(_contents(answer))}
                     for status, answer in spec["responses"].items()
                 ],
             })  # fmt: skip
