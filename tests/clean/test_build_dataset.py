@@ -288,5 +288,15 @@ def test_memory_that_is_no_size_is_refused(shop: Any) -> None:
 def test_a_damaged_lake_is_refused_with_a_remedy(tmp_path: Path, clean_from: Callable[..., Any]) -> None:
     broken = tmp_path / "part.parquet"
     broken.write_bytes(b"PAR1 this is none PAR1")
-    with pytest.raises(StorageError, match="doctor"):
+    with pytest.raises(StorageError, match="backup"):
         clean_from([broken], INTERACTIONS.empty_table(), Settings()).whole()
+
+
+def test_a_damaged_file_of_records_is_named(shop: Any) -> None:
+    shop.item("a", at=0)
+    shop.journal.compact()
+    (file,) = (shop.journal.home / "lake").glob("records/**/*.parquet")
+    file.write_bytes(b"PAR1 this is none PAR1")
+    with pytest.raises(StorageError, match="Put this file back") as caught:
+        shop.build()
+    assert str(file) in str(caught.value)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from regulars.core.clock import Instant
+from regulars.events.lake import readable
 from regulars.events.schema import Decision, Event, Identify, ItemChange, Tombstone, UserChange
 from regulars.events.slates import Numbers, Showing, Slates, look_up
 from regulars.events.snapshot import canonical_keys
@@ -108,7 +109,7 @@ def _read(snapshot: Snapshot) -> Iterator[tuple[int, Event | Showing]]:
     """Every record once, batch by batch."""
     yield from snapshot.tail_records
     for file in snapshot.record_files:
-        with pq.ParquetFile(file) as parquet:
+        with readable(file), pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(BATCH, columns=["offset", "payload"]):
                 payloads = batch.column("payload").to_pylist()
                 yield from zip(batch.column("offset").to_pylist(), map(_decoder.decode, payloads), strict=True)

@@ -73,7 +73,7 @@ def engine(settings: Settings, spill: Path) -> Iterator[Connection]:
     except duckdb.Error as error:
         raise StorageError(
             "reading the lake", got=str(error).splitlines()[0], wanted="readable Parquet files within [clean] memory",
-            remedy="Run `regulars doctor`.",
+            remedy="Put the file it names back from a backup, or give [clean] memory more.",
         ) from error  # fmt: skip
     finally:
         connection.close()

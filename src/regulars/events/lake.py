@@ -19,6 +19,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from regulars.core.clock import DAY, Instant
+from regulars.core.errors import StorageError
 from regulars.events.schema import Event, Interaction, decoder, encoder
 
 INTERACTIONS = pa.schema(
@@ -122,9 +124,28 @@ def read_window(folder: Path, files: Iterable[LakeFile], after: int, upto: int) 
     found: list[Numbered] = []
     window = [("offset", ">", after), ("offset", "<=", upto)]
     for entry in files:
-        table = pq.read_table(folder / entry.file, filters=window, partitioning=None)
+        table = read(folder / entry.file, filters=window)
         found += events_of(table) if entry.kind == "interactions" else records_of(table)
     return found
+
+
+@contextmanager
+def readable(file: str | Path) -> Iterator[None]:
+    """Say which file of the lake it was that could not be read."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(
+            str(file), got=str(error).splitlines()[0], wanted="a Parquet file of the lake",
+            remedy="Put this file back from a backup.",
+        ) from error  # fmt: skip
+
+
+def read(file: str | Path, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+    """Read some columns and rows of one file of the lake."""
+    with readable(file):
+        names = None if columns is None else list(columns)
+        return pq.read_table(file, columns=names, partitioning=None, filters=filters)
 
 
 def records_of(table: pa.Table) -> list[Numbered]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from regulars.core.clock import Instant
-from regulars.events.lake import records_of
+from regulars.events.lake import read, records_of
 from regulars.events.schema import Event, Identify
 
 
@@ -29,7 +28,7 @@ class Snapshot:
         names, tail, later = list(columns), self.tail, None
         if since is not None:
             later, tail = [("timestamp", ">", since)], tail.filter(pc.greater(tail["timestamp"], since))
-        parts = [pq.read_table(file, columns=names, partitioning=None, filters=later) for file in self.files]
+        parts = [read(file, names, later) for file in self.files]
         return pa.concat_tables([*parts, tail.select(names)], promote_options="permissive")
 
     def records(self, kind: str, *, since: Instant | None = None) -> list[tuple[int, Event]]:
@@ -43,7 +42,7 @@ class Snapshot:
             found = [pair for pair in found if pair[1].timestamp > since]
             filters.append(("timestamp", ">", since))
         for file in self.record_files:
-            found += records_of(pq.read_table(file, filters=filters, partitioning=None))
+            found += records_of(read(file, filters=filters))
         return sorted(found, key=lambda pair: pair[0])
 
     def canonical(self) -> dict[int, int]:

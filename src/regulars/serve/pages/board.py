@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from regulars.core.clock import format_instant
+from regulars.events.lake import read
 from regulars.events.schema import Decision, Outcome
 from regulars.events.slates import Slates, look_up
 from regulars.events.snapshot import Snapshot
@@ -86,7 +86,7 @@ class Board:
 def interactions_of(snapshot: Snapshot) -> pa.Table:
     """The columns of all interactions that the board needs."""
     parts = [snapshot.tail.select(list(READ))]
-    parts += [pq.read_table(file, columns=list(READ)).cast(parts[0].schema) for file in snapshot.files]
+    parts += [read(file, READ).cast(parts[0].schema) for file in snapshot.files]
     return pa.concat_tables(parts)
 
 
