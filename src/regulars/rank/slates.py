@@ -22,7 +22,7 @@ from regulars.rank.draw import Drawn, draw
 from regulars.rank.explain import TEXTS, Explainer, Shopper
 from regulars.rank.request import Filters, Request
 
-__all__ = ["Filters", "Request", "State", "decision", "slates"]
+__all__ = ["Filters", "Request", "State", "decision", "decisions", "slates"]
 
 BATCH_CELLS = 8_000_000  # dense scores held at once by one batch, in numbers
 MAX_BATCH = 256
@@ -58,22 +58,38 @@ def slates(requests: Sequence[Request], state: State) -> list[Slate]:
 
 def decision(slate: Slate, request: Request, state: State) -> Decision:
     """The journal's record of a slate."""
-    sampled = key_of("candidates", slate.recommendation_id) % SAMPLED_CANDIDATES == 0
-    context = {"item": request.item} if request.item else {}
-    return Decision(
-        event_id=slate.recommendation_id, timestamp=slate.timestamp, user_key=slate.user_key, slot=slate.slot,
-        policy=slate.policy, model_version=slate.model_version, settings_hash=slate.settings_hash,
-        items=slate.items, n_candidates=slate.n_candidates, variant=request.variant,
-        profile_offset=state.live.offset, context=context,
-        candidate_ids=_candidate_ids(request, state) if sampled else (),
-    )  # fmt: skip
+    return decisions([slate], [request], state)[0]
 
 
-def _candidate_ids(request: Request, state: State) -> tuple[str, ...]:
+def decisions(made: Sequence[Slate], requests: Sequence[Request], state: State) -> list[Decision]:
+    """The journal's records of these slates, each with its request; a share of them keep all their candidates."""
+    sampled = _candidate_ids([each for each in requests if _is_sampled(each.recommendation_id)], state)
+    return [
+        Decision(
+            event_id=slate.recommendation_id, timestamp=slate.timestamp, user_key=slate.user_key, slot=slate.slot,
+            policy=slate.policy, model_version=slate.model_version, settings_hash=slate.settings_hash,
+            items=slate.items, n_candidates=slate.n_candidates, variant=request.variant,
+            profile_offset=state.live.offset, context={"item": request.item} if request.item else {},
+            candidate_ids=sampled.get(slate.recommendation_id, ()),
+        )
+        for slate, request in zip(made, requests, strict=True)
+    ]  # fmt: skip
+
+
+def _is_sampled(recommendation_id: str) -> bool:
+    return key_of("candidates", recommendation_id) % SAMPLED_CANDIDATES == 0
+
+
+def _candidate_ids(requests: Sequence[Request], state: State) -> dict[str, tuple[str, ...]]:
+    """Recommendation -> the items that were to choose from."""
     if state.bundle is None:
-        return ()
-    _, candidates = candidates_of([request], state, state.bundle)
-    return tuple(state.bundle.items[idx] for idx in candidates.item_idx[0, : candidates.n[0]])
+        return {}
+    items, found = state.bundle.items, {}
+    for rows in _batches(requests, len(items)):
+        _, candidates = candidates_of([requests[row] for row in rows], state, state.bundle)
+        for row, item_idx, n in zip(rows, candidates.item_idx.tolist(), candidates.n.tolist(), strict=True):
+            found[requests[row].recommendation_id] = tuple(items[idx] for idx in item_idx[:n])
+    return found
 
 
 def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
@@ -81,7 +97,7 @@ def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
     groups: dict[Filters, list[int]] = {}
     for row, request in enumerate(requests):
         groups.setdefault(request.filters, []).append(row)
-    step = max(1, min(MAX_BATCH, BATCH_CELLS // n_items))
+    step = max(1, min(MAX_BATCH, BATCH_CELLS // max(n_items, 1)))
     for rows in groups.values():
         for start in range(0, len(rows), step):
             yield rows[start : start + step]
