@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from regulars.core.arrays import cells_of
 from regulars.core.errors import InputError
-from regulars.core.topk import InnerProducts, order, top_cells, top_k
+from regulars.core.topk import BAND, InnerProducts, order, top_cells, top_k, top_sums
 
 # few distinct values, so that ties and masks are common
 LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
@@ -45,6 +47,10 @@ def test_what_is_not_allowed_never_appears(scores: NDArray[np.float32], data: st
     allowed = data.draw(hnp.arrays(np.bool_, scores.shape[1]))
     masked = np.where(allowed, scores, np.float32(-np.inf))
     np.testing.assert_array_equal(top_k(scores, k, allowed), top_k(masked, k))
+    banned = data.draw(hnp.arrays(np.int32, (len(scores), 2), elements=st.integers(-1, max(scores.shape[1] - 1, -1))))
+    for row, shut in enumerate(banned.tolist()):
+        masked[row, [idx for idx in shut if idx >= 0]] = -np.inf
+    np.testing.assert_array_equal(top_k(scores, k, allowed, banned), top_k(masked, k))
 
 
 @given(
@@ -85,6 +91,23 @@ def test_few_cells_are_the_top_of_the_dense_row(
         wanted[row, [idx for idx in shut if idx >= 0]] = -np.inf
     found = top_cells((indptr, item_idx, numbers), k, allowed, banned, above)
     np.testing.assert_array_equal(found, top_k(wanted, k))
+
+
+@pytest.mark.parametrize("n_items", [1, 5, BAND - 1, BAND, 2 * BAND + 3])
+@pytest.mark.parametrize("above", [0.0, 1.5])
+def test_sums_over_links_are_the_top_of_the_dense_product(n_items: int, above: float) -> None:
+    rng = np.random.default_rng(n_items)
+    links = sp.random_array((30, n_items), density=0.3, rng=rng, dtype=np.float32).tocsr()
+    weights = sp.random_array((4, 30), density=0.4, rng=rng, dtype=np.float32).tocsr()
+    for matrix in (links, weights):
+        matrix.data[:] = np.ceil(matrix.data * 3)  # whole numbers: many ties
+        matrix.sort_indices()
+    allowed = rng.random(n_items) < 0.7
+    banned = rng.integers(-1, n_items, (4, 5), dtype=np.int32)
+    dense = (weights @ links).toarray()
+    dense[dense <= above] = -np.inf
+    found = top_sums(cells_of(weights), links, 20, allowed, banned, above)
+    np.testing.assert_array_equal(found, top_k(dense, 20, allowed, banned))
 
 
 def test_search_by_inner_product_prunes_nothing_it_needs() -> None:

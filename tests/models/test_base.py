@@ -107,7 +107,7 @@ def test_abilities_say_what_they_can() -> None:
     with pytest.raises(Unsupported, match="twice: got a call for BECAUSE, wanted nothing beyond scores"):
         model.because(Histories.from_matrix(np.ones((1, 3))), 0, np.zeros(1, dtype=np.int32))
     assert model.can == frozenset()
-    assert len(Can) == 4
+    assert len(Can) == 5
 
 
 @pytest.mark.parametrize("value", [0, 11, -1, "5", None, True, float("nan"), 5.0])

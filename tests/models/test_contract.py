@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from models.conftest import AS_OF, checkerboard
@@ -264,6 +265,21 @@ def test_few_scores_are_the_dense_ones(name: str, shop: Dataset) -> None:
 
 
 @every_model
+def test_links(name: str, shop: Dataset) -> None:
+    model = build(name).fit(shop)
+    looking = np.arange(len(shop.users), dtype=np.int32) % (shop.shape[1] + 1) - 1
+    histories = replace(shop.histories(), context_item=looking)
+    if Can.LINKS not in model.can:
+        with pytest.raises(Unsupported, match="LINKS"):
+            model.linked(histories, AS_OF)
+        return
+    (indptr, item_idx, weights), links = model.linked(histories, AS_OF)
+    assert links.has_sorted_indices
+    product = sp.csr_array((weights, item_idx, indptr), shape=shop.shape) @ links
+    np.testing.assert_allclose(product.toarray(), model.score(histories, AS_OF), rtol=1e-5)
+
+
+@every_model
 def test_ratings(name: str) -> None:
     """A model that declares RATINGS predicts on the scale of the ratings it learned; no other is close."""
     taken, _ = checkerboard()
@@ -359,6 +375,8 @@ def test_not_fitted(name: str, shop: Dataset, tmp_path: Path) -> None:
         calls += [lambda: model.because(history, AS_OF, np.zeros(1, dtype=np.int32))]
     if Can.SPARSE in model.can:
         calls += [lambda: model.sparse_scores(history, AS_OF)]
+    if Can.LINKS in model.can:
+        calls += [lambda: model.linked(history, AS_OF)]
     for call in calls:
         with pytest.raises(NotFitted, match=name):
             call()

@@ -14,6 +14,7 @@ from regulars.core.data import Histories
 from regulars.core.topk import top_k
 from regulars.models.als import ALS
 from regulars.models.base import Model
+from regulars.models.ease import EASE
 from regulars.models.item_knn import ItemKNN
 from regulars.models.popular import Popular
 from regulars.models.repeat import Repeat
@@ -26,7 +27,7 @@ MATRIX = sp.random_array((N_USERS, N_ITEMS), density=0.15, rng=np.random.default
 MODELS = {
     "one ranking for all": Popular().fit(MATRIX), "signed": Trending().fit(MATRIX),
     "inner products": ALS(factors=4, epochs=3).fit(MATRIX), "few": Repeat().fit(MATRIX),
-    "dense": ItemKNN().fit(MATRIX),
+    "links": ItemKNN().fit(MATRIX), "dense": EASE().fit(MATRIX),
 }  # fmt: skip
 HISTORIES = Histories.from_matrix(sp.csr_array(MATRIX[:3]))
 

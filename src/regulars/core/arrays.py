@@ -16,7 +16,8 @@ Instants = NDArray[np.int64]  # microseconds UTC
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Matrix: TypeAlias = sp.csr_array  # users x items, always in this orientation
-Cells = tuple[NDArray[np.int64], Indices, Floats]  # the arrays of a CSR: where rows begin, columns, numbers
+Starts = NDArray[np.int64]  # where something begins in another array
+Cells = tuple[Starts, Indices, Floats]  # the arrays of a CSR: where rows begin, columns, numbers
 
 
 def expect(array: NDArray[Any], name: str, *, ndim: int, length: int | None = None) -> NDArray[Any]:
@@ -34,6 +35,11 @@ def cells_of(matrix: Matrix) -> Cells:
         matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False),
         matrix.data.astype(np.float32, copy=False),
     )  # fmt: skip
+
+
+def spans_of(matrix: Matrix, rows: Indices) -> tuple[Starts, Starts]:
+    """Where these rows of a CSR begin and end."""
+    return matrix.indptr[rows].astype(np.int64), matrix.indptr[1:][rows].astype(np.int64)
 
 
 def as_csr(matrix: Any, name: str = "user_items") -> Matrix:

@@ -282,6 +282,8 @@ class Histories:
 
     def rows(self, start: int, stop: int) -> Histories:
         """The shoppers `start:stop`; arrays are views."""
+        if (start, stop) == (0, len(self)):
+            return self
         low, high = self.indptr[start], self.indptr[stop]
         return Histories(
             user_items=self.user_items[start:stop],

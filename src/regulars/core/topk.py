@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Cells, Floats, Indices, Mask, Scores
+from regulars.core.arrays import Cells, Floats, Indices, Mask, Matrix, Scores, Starts, spans_of
 from regulars.core.errors import InputError
 from regulars.core.jit import fast_kernel, kernel
 
 NOTHING = np.float32(-np.inf)
+BAND = 8192  # items whose sums are held at once: they stay in the fastest cache
+STRIDE = 64  # scores of a row looked at together: most hold nothing that is good enough
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
 
 
@@ -47,25 +49,13 @@ def unheap(scores: Floats, ids: Indices) -> None:
         sink(scores, ids, size)
 
 
-@kernel
-def _top_k_rows(scores: Scores, allowed: NDArray[np.bool_], top_scores: Scores, top_ids: Indices) -> None:
-    for row in range(scores.shape[0]):
-        best, ids = top_scores[row], top_ids[row]
-        for idx in range(scores.shape[1]):
-            score = scores[row, idx]
-            # an equal score with a later id never displaces
-            if score > best[0] and score > -np.inf and allowed[idx]:
-                best[0], ids[0] = score, idx
-                sink(best, ids, len(ids))
-        unheap(best, ids)
-
-
 @fast_kernel
-def _dot(left: Floats, right: Floats) -> Any:
-    total: Any = np.float32(0.0)
-    for factor in range(len(left)):
-        total += left[factor] * right[factor]
-    return total
+def _reaches(scores: Floats, start: int, stop: int, bar: float) -> bool:
+    """Whether any of these scores is above the bar: no branch inside, so that vector units do it."""
+    found = False
+    for idx in range(start, stop):
+        found |= scores[idx] > bar
+    return found
 
 
 @kernel
@@ -74,6 +64,64 @@ def _holds(indices: Indices, idx: int) -> bool:
     for place in range(len(indices)):
         found |= indices[place] == idx
     return found
+
+
+@kernel
+def _take(
+    scores: Floats, first: int, above: float, allowed: Mask, banned: Indices, best: Floats, ids: Indices
+) -> None:
+    """Put the best of `scores`, those of the items from `first` on, on the heap; called with rising items."""
+    for start in range(0, len(scores), STRIDE):
+        stop = min(start + STRIDE, len(scores))
+        if not _reaches(scores, start, stop, best[0]):
+            continue
+        for place in range(start, stop):
+            score, idx = scores[place], first + place
+            # an equal score with a later id never displaces
+            if score > best[0] and score > above and allowed[idx] and not _holds(banned, idx):
+                best[0], ids[0] = score, idx
+                sink(best, ids, len(ids))
+
+
+@kernel
+def _top_k_rows(scores: Scores, allowed: Mask, banned: Indices, top_scores: Scores, top_ids: Indices) -> None:
+    for row in range(scores.shape[0]):
+        _take(scores[row], 0, -np.inf, allowed, banned[row], top_scores[row], top_ids[row])
+        unheap(top_scores[row], top_ids[row])
+
+
+@kernel
+def _top_sums(
+    rows: tuple[Starts, Starts, Starts, Floats], links: tuple[Indices, Floats], above: float, allowed: Mask,
+    banned: Indices, best: Scores, ids: Indices,
+) -> None:  # fmt: skip
+    """`rows` are (where rows begin, where the links of each cell begin and end, weights); links by rising item."""
+    indptr, here, ends, weights = rows
+    link_items, link_scores = links
+    sums = np.zeros(BAND, dtype=np.float32)
+    for row in range(len(best)):
+        for first in range(0, len(allowed), BAND):
+            for cell in range(indptr[row], indptr[row + 1]):
+                link, end, weight = here[cell], ends[cell], weights[cell]
+                while link < end:
+                    place = link_items[link] - first
+                    if place >= BAND:
+                        break
+                    sums[np.uint32(place)] += weight * link_scores[link]  # unsigned: no look whether it is negative
+                    link += 1
+                here[cell] = link
+            _take(sums[: len(allowed) - first], first, above, allowed, banned[row], best[row], ids[row])
+            for place in range(BAND):
+                sums[place] = 0
+        unheap(best[row], ids[row])
+
+
+@fast_kernel
+def _dot(left: Floats, right: Floats) -> Any:
+    total: Any = np.float32(0.0)
+    for factor in range(len(left)):
+        total += left[factor] * right[factor]
+    return total
 
 
 @kernel
@@ -131,15 +179,21 @@ def _pad(ids: Indices, scores: Scores) -> tuple[Indices, Scores]:
     return ids, scores
 
 
-def top_k(scores: Scores, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[Indices, Scores]:
+def top_k(
+    scores: Scores, k: int, allowed: Mask | None = None, banned: Indices | None = None
+) -> tuple[Indices, Scores]:
     """Return ids and scores `(n_users, k)` of the best items of each row, best first.
 
-    Items with -inf, and those not `allowed (n_items,)`, never appear; rows with fewer than `k` items end in id -1
-    and score -inf.
+    Items with -inf, those not `allowed (n_items,)`, and those that `banned (n_users, width)` names for a row never
+    appear; rows with fewer than `k` items end in id -1 and score -inf.
     """
     best_ids, best = _empty(len(scores), k)
     given = np.ascontiguousarray(scores, dtype=np.float32)
-    _top_k_rows(given, np.ones(given.shape[1], dtype=np.bool_) if allowed is None else allowed, best, best_ids)
+    n, n_items = given.shape
+    _top_k_rows(
+        given, np.ones(n_items, dtype=np.bool_) if allowed is None else allowed,
+        np.full((n, 0), -1, dtype=np.int32) if banned is None else np.ascontiguousarray(banned), best, best_ids,
+    )  # fmt: skip
     return _pad(best_ids, best)
 
 
@@ -150,6 +204,22 @@ def top_cells(cells: Cells, k: int, allowed: Mask, banned: Indices, above: float
     """
     best_ids, best = _empty(len(cells[0]) - 1, k)
     _best_cells(cells, allowed, banned, above, best, best_ids)
+    return _pad(best_ids, best)
+
+
+def top_sums(
+    weights: Cells, links: Matrix, k: int, allowed: Mask, banned: Indices, above: float
+) -> tuple[Indices, Scores]:
+    """As `top_cells`, of the rows of `weights @ links`, which are never held whole.
+
+    `links (n, n_items)` have their columns sorted. Sums run in the order of a row of `weights`.
+    """
+    indptr, rows, numbers = weights
+    best_ids, best = _empty(len(indptr) - 1, k)
+    _top_sums(
+        (indptr, *spans_of(links, rows), numbers), (links.indices, links.data), above, allowed,
+        np.ascontiguousarray(banned), best, best_ids,
+    )  # fmt: skip
     return _pad(best_ids, best)
 
 

@@ -139,10 +139,11 @@ class ALS(Model):
         self._check_fitted()
         self._check_width(history)
         _, items, extra, reg = self._side(history.user_items)
-        y = self.item_factors_[items].astype(np.float64)
-        system = self.gram_ + (y * extra[:, None]).T @ y + reg[0] * np.eye(self.factors)
-        shares = np.linalg.solve(system, y.T).T @ self.item_factors_[item_idx].T
-        return leading(shares * (1.0 + extra)[:, None], items)
+        known, asked = (self.item_factors_[idx].astype(np.float64) for idx in (items, item_idx))
+        system = self.gram_ + (known * extra[:, None]).T @ known
+        system.ravel()[:: self.factors + 1] += reg[0]
+        _, through, _ = scipy.linalg.lapack.dposv(system, asked.T)
+        return leading((known @ through) * (1.0 + extra)[:, None], items)
 
 
 def gram_of(factors: Floats) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ class Can(Enum):
     FACTORS = "user_vectors and item_vectors, whose inner product is the score"
     BECAUSE = "names the history item that an item's score leans on most"
     RATINGS = "scores are predicted ratings"
+    LINKS = "linked: weights of items and links from them, whose product is the score"
     SPARSE = "sparse_scores: it says something of few items, and names them"
 
 
@@ -101,6 +102,10 @@ class Model(ABC):
     def item_vectors(self) -> Floats:
         """Factors of the items `(n_items, d)`."""
         raise self._cannot(Can.FACTORS)
+
+    def linked(self, histories: Histories, now: Instant) -> tuple[Cells, Matrix]:
+        """Weights of items, one row a shopper, and links `(n_items, n_items)` from them, columns sorted."""
+        raise self._cannot(Can.LINKS)
 
     def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
         """The scores of those items only that it says something of, each once a row, in any order."""

@@ -18,9 +18,9 @@ import scipy.sparse as sp
 from regulars.core.arrays import Cells, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories, Items
-from regulars.models.base import Can, Model, check_range, dense
+from regulars.models.base import Can, Model, check_range
 from regulars.models.history import history_weights, row_sums
-from regulars.models.links import add_few_links, leading_links
+from regulars.models.links import add_links, leading_links
 from regulars.models.neighbours import nearest_rows, strongest
 from regulars.models.text import gram_counts, word_counts
 
@@ -31,7 +31,7 @@ class Content(Model):
     """Mean likeness to the shopper's items, in [0, 1]; 0 where nothing is known of either."""
 
     name = "content"
-    can = frozenset({Can.SPARSE, Can.BECAUSE})
+    can = frozenset({Can.LINKS, Can.BECAUSE})
 
     def __init__(
         self, *, neighbours: int = 100, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
@@ -69,23 +69,20 @@ class Content(Model):
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Mean likeness to the history's items, by their weights to the power `power` `(n, n_items)`."""
-        return dense(self.sparse_scores(histories, now), self.n_items_, 0.0)
+        return add_links(*self.linked(histories, now))
 
-    def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
-        """The scores of what is like an item of the history."""
+    def linked(self, histories: Histories, now: Instant) -> tuple[Cells, Matrix]:
+        """The history's weights as shares of their sum, and each item's likenesses."""
         self._check_fitted()
         self._check_width(histories)
-        weights = history_weights(histories, self.power, self.context_weight)
-        indptr, items, sums = add_few_links(weights, self.links_)
-        totals = np.repeat(row_sums(weights), np.diff(indptr))
-        return indptr, items, np.divide(sums, totals, out=sums, where=totals > 0)
+        indptr, items, weights = history_weights(histories, self.power, self.context_weight)
+        totals = np.repeat(row_sums((indptr, items, weights)), np.diff(indptr))
+        shares = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
+        return (indptr, items, shares), self.links_
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that adds most to each item's score, -1 where none is like it."""
-        self._check_fitted()
-        self._check_width(history)
-        weights = history_weights(history, self.power, self.context_weight)
-        return leading_links(weights, self.links_, item_idx)
+        return leading_links(*self.linked(history, now), item_idx)
 
 
 def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from regulars.core.arrays import Indices, Matrix, Scores
+from regulars.core.arrays import Cells, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Can, Model, check_range
@@ -24,7 +24,7 @@ class ItemKNN(Model):
     """Sum of the cosine similarities between an item and the history."""
 
     name = "item-knn"
-    can = frozenset({Can.BECAUSE})
+    can = frozenset({Can.LINKS, Can.BECAUSE})
 
     def __init__(
         self, *, k: int = 100, shrink: float = 10.0, power: float = 0.5, user_power: float = 0.5,
@@ -51,14 +51,14 @@ class ItemKNN(Model):
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Sum over the history of weight times similarity `(n, n_items)`; 0 = no neighbour in the history."""
+        return add_links(*self.linked(histories, now))
+
+    def linked(self, histories: Histories, now: Instant) -> tuple[Cells, Matrix]:
+        """The history's weights, and each item's similarities to those that it is a neighbour of."""
         self._check_fitted()
         self._check_width(histories)
-        weights = history_weights(histories, self.power, self.context_weight)
-        return add_links(weights, self.links_)
+        return history_weights(histories, self.power, self.context_weight), self.links_
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that adds most to each item's score, -1 where none is a neighbour."""
-        self._check_fitted()
-        self._check_width(history)
-        weights = history_weights(history, self.power, self.context_weight)
-        return leading_links(weights, self.links_, item_idx)
+        return leading_links(*self.linked(history, now), item_idx)

@@ -70,13 +70,11 @@ def gather(
     _merge(ids, scores, place_of, merged.item_idx, merged.says, merged.n)
     if pins is not None:
         _add_pins(merged, pins, allowed, banned)
-    last_at = np.zeros((n, width), dtype=np.int64)
-    first_at = np.zeros((n, width), dtype=np.int64)
     _look_back(
         histories.indptr, np.ascontiguousarray(histories.item_idx), np.ascontiguousarray(histories.kind),
-        np.ascontiguousarray(histories.at), merged.item_idx, merged.n, place_of, merged.bought, first_at, last_at,
+        np.ascontiguousarray(histories.at), merged.item_idx, merged.n, item_gap, now, place_of, merged.bought,
+        merged.not_due,
     )  # fmt: skip
-    _mark_not_due(merged, first_at, last_at, item_gap, now)
     return merged
 
 
@@ -124,9 +122,10 @@ def _add_pins(merged: Candidates, pins: Indices, allowed: Mask, banned: Indices)
 @kernel
 def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
     indptr: NDArray[np.int64], hist_idx: Indices, kind: NDArray[np.int8], at: Instants,
-    item_idx: Indices, n: Indices, place_of: Indices, bought: Indices, first_at: Instants, last_at: Instants,
+    item_idx: Indices, n: Indices, item_gap: Floats, now: Instant, place_of: Indices, bought: Indices, not_due: Mask,
 ) -> None:  # fmt: skip
-    """Count each candidate's earlier purchases (lines of one instant once) and their first and last instant."""
+    """Count each candidate's earlier purchases (lines of one instant once), and mark what is not due again yet."""
+    first_at, last_at = np.empty(item_idx.shape[1], dtype=np.int64), np.empty(item_idx.shape[1], dtype=np.int64)
     for row in range(len(n)):
         for place in range(n[row]):
             place_of[item_idx[row, place]] = place
@@ -134,21 +133,16 @@ def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
             if kind[event] != PURCHASE:
                 continue
             place = place_of[hist_idx[event]]
-            if place < 0 or (bought[row, place] > 0 and last_at[row, place] == at[event]):
+            if place < 0 or (bought[row, place] > 0 and last_at[place] == at[event]):
                 continue
             if bought[row, place] == 0:
-                first_at[row, place] = at[event]
+                first_at[place] = at[event]
             bought[row, place] += 1
-            last_at[row, place] = at[event]
+            last_at[place] = at[event]
         for place in range(n[row]):
-            place_of[item_idx[row, place]] = -1
-
-
-def _mark_not_due(
-    candidates: Candidates, first_at: Instants, last_at: Instants, item_gap: Floats, now: Instant
-) -> None:
-    times = candidates.bought
-    usual = item_gap[np.maximum(candidates.item_idx, 0)] if len(item_gap) else np.zeros_like(times, dtype=np.float32)
-    own = (last_at - first_at) / DAY / np.maximum(times - 1, 1)
-    gap = np.where(times >= 2, own, usual)
-    candidates.not_due[:] = (times > 0) & ((now - last_at) / DAY < NOT_DUE_SHARE * gap)
+            idx, times = item_idx[row, place], bought[row, place]
+            place_of[idx] = -1
+            if times > 0:
+                own = (last_at[place] - first_at[place]) / DAY / max(times - 1, 1)
+                gap = own if times >= 2 else item_gap[idx]
+                not_due[row, place] = (now - last_at[place]) / DAY < NOT_DUE_SHARE * gap

@@ -1,7 +1,7 @@
 """The best items of one model for some shoppers, asked the cheapest exact way that the model allows.
 
-One ranking for all is walked, inner products are searched longest vector first, few scores are picked from as they
-are, anything else is scored densely.
+One ranking for all is walked, inner products are searched longest vector first, links are added up band by band,
+few scores are picked from as they are, anything else is scored densely.
 What does not depend on the shopper is worked out once for each model version.
 """
 
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from regulars.core.arrays import Indices, Mask, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Histories
-from regulars.core.topk import NOTHING, InnerProducts, order, top_cells, top_k
+from regulars.core.topk import NOTHING, InnerProducts, order, top_cells, top_k, top_sums
 from regulars.models.base import Can, Model
 
 
@@ -41,10 +41,9 @@ class Retriever:
             return self._search.top_k(vectors, k, allowed=allowed, banned=banned, above=0.0)
         if Can.SPARSE in self.model.can:
             return top_cells(self.model.sparse_scores(histories, now), k, allowed, banned, above=0.0)
-        scores = self.model.score(histories, now)
-        rows, columns = np.nonzero(banned >= 0)
-        scores[rows, banned[rows, columns]] = NOTHING
-        return top_k(scores, k, allowed)
+        if Can.LINKS in self.model.can:
+            return top_sums(*self.model.linked(histories, now), k, allowed, banned, above=0.0)
+        return top_k(self.model.score(histories, now), k, allowed, banned)
 
     @cached_property
     def _search(self) -> InnerProducts:
