@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from regulars.core.settings import Settings
 from regulars.events.identity import Identities
 from regulars.events.intake import Intake
 from regulars.events.journal import Journal
-from regulars.events.schema import Interaction, Item, ItemChange
+from regulars.events.schema import Event, Interaction, Item, ItemChange
 
 NOW = 20_000 * DAY  # 2024-10-04
 
@@ -72,3 +73,18 @@ def view() -> Callable[..., Interaction]:
 @pytest.fixture
 def change() -> Callable[[int], ItemChange]:
     return lambda number: ItemChange(event_id=f"c{number}", timestamp=NOW, item=Item(item_id=f"i{number}"))
+
+
+def events(journal: Journal) -> list[Event]:
+    """Every event, by offset."""
+    found, after = [], 0
+    while window := journal.read(after):
+        found += [event for _, event in window]
+        after = window[-1][0]
+    return found
+
+
+def told(journal: Journal) -> Counter[tuple[str, str, float, int | None]]:
+    """How often each (type, item, pieces, price) was told."""
+    interactions = [event for event in events(journal) if isinstance(event, Interaction)]
+    return Counter((each.event_type, each.item_id, each.quantity, each.price) for each in interactions)
