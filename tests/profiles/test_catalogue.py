@@ -46,6 +46,23 @@ def test_a_late_change_changes_nothing(shop: Any) -> None:
     assert catalogue.columns(IdMap(["a"])).price.tolist() == [7]
 
 
+def test_what_is_out_follows_time_and_changes(shop: Any) -> None:
+    catalogue, items = Catalogue(), IdMap(["old", "soon", "later", "never heard of"])
+    for item_id, released_at in (("old", 5), ("soon", 20), ("later", 30)):
+        catalogue.apply(shop.changed(item_id, 0, released_at=released_at))
+
+    def out(now: int) -> list[bool]:
+        found: list[bool] = catalogue.released(items, now).tolist()
+        assert found == (catalogue.columns(items).released_at <= now).tolist()
+        return found
+
+    assert [sum(out(now)) for now in (10, 19, 20, 29, 30, 10, 4)] == [2, 2, 3, 3, 4, 2, 1]  # and when clocks go back
+    assert out(25) == [True, True, False, True]
+    catalogue.apply(shop.changed("soon", 1, released_at=40))
+    catalogue.apply(shop.changed("later", 1, released_at=21))
+    assert out(25) == [True, False, True, True]
+
+
 def test_views_of_old_models_go(shop: Any) -> None:
     catalogue, maps = Catalogue(), [IdMap(["a"]) for _ in range(KEPT_VIEWS + 2)]
     for items in maps:

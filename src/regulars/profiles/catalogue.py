@@ -22,6 +22,7 @@ from regulars.profiles.alignment import Alignments
 KINDS = ("product", "article", "ad")
 PATH = " > "  # joins the names of a category path
 KEPT_VIEWS = 4  # alignments kept: the live model's, the next one's, and those of an evaluation
+FOREVER = 2**62
 NEVER = -(2**62)  # the time of an item that no change has named
 
 ROW = np.dtype(
@@ -71,6 +72,15 @@ class _View:
         known = np.flatnonzero(to_model >= 0)
         table[to_model[known]] = rows[known]
         self.columns = CatalogueColumns(**{name: table[name].copy() for name in ROW.names or ()})
+        self._released: tuple[Instant, Instant, Mask] | None = None  # from when to when it holds
+
+    def released(self, now: Instant) -> Mask:
+        """Which items are out: looked up again only when one more may be, or time goes backwards."""
+        kept = self._released
+        if kept is None or not kept[0] <= now < kept[1]:
+            later = self.columns.released_at > now
+            kept = self._released = (now, int(self.columns.released_at[later].min(initial=FOREVER)), ~later)
+        return kept[2]
 
     def patch(self, item_id: str, row: Any) -> None:
         """Write one item's new features in place."""
@@ -78,6 +88,7 @@ class _View:
         if 0 <= idx < self.length:
             for name in ROW.names or ():
                 getattr(self.columns, name)[idx] = row[name]
+            self._released = None
 
 
 class Catalogue:
@@ -163,13 +174,23 @@ class Catalogue:
 
         O(n_items) at the first call with an IdMap, then O(1): a change patches one row of each view.
         """
-        view = self._views.pop(id(items), None)
+        return self._view(items).columns
+
+    def released(self, items: IdMap[str], now: Instant) -> Mask:
+        """Which of `items` are out by now; read only."""
+        return self._view(items).released(now)
+
+    def _view(self, items: IdMap[str]) -> _View:
+        view = self._views.get(id(items))
         if view is None or view.items is not items or view.length != len(items):
             view = _View(items, self._rows, self.to_model(items))
+        elif next(reversed(self._views.values())) is view:
+            return view
+        self._views.pop(id(items), None)
         self._views[id(items)] = view  # last place: used most recently
         while len(self._views) > KEPT_VIEWS:
             del self._views[next(iter(self._views))]
-        return view.columns
+        return view
 
     def to_model(self, items: IdMap[str]) -> Indices:
         """`(len(self) + 1,)` indices into `items`, -1 where it lacks the item; the last entry, read by -1, is -1."""

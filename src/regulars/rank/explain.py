@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from regulars.core.arrays import Indices
@@ -60,6 +60,7 @@ class Shopper:
     history: Histories
     context: str  # the item looked at now
     language: str
+    told: dict[int, Reason] = field(default_factory=dict)  # by evidence: many items of a slate lean on the same one
 
     @cached_property
     def bought(self) -> dict[int, list[Instant]]:
@@ -95,8 +96,8 @@ class Explainer:
         """A reason for each shown item, given the source it came from (a model's name, "explore" or "pin")."""
         leaning = self._because(shopper, item_idx, sources)
         return [
-            self._reason(shopper, int(idx), source, leaning.get(position, -1))
-            for position, (idx, source) in enumerate(zip(item_idx, sources, strict=True))
+            self._reason(shopper, idx, source, leaning.get(position, -1))
+            for position, (idx, source) in enumerate(zip(item_idx.tolist(), sources, strict=True))
         ]
 
     def _because(self, shopper: Shopper, item_idx: Indices, sources: list[str]) -> dict[int, int]:
@@ -120,7 +121,9 @@ class Explainer:
         if source == "trending" and self._fresh:
             return self._say(shopper, "trending", "trending")
         if evidence >= 0 and evidence != idx:
-            return self._leans_on(shopper, evidence)
+            if evidence not in shopper.told:
+                shopper.told[evidence] = self._leans_on(shopper, evidence)
+            return shopper.told[evidence]
         if source == "explore":
             return self._explored(shopper, idx)
         return self._popular(shopper, idx)

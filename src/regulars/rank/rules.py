@@ -23,7 +23,7 @@ TIRED = 3.0  # logit taken off once an item was shown `fatigue_after` times with
 def allowed(catalogue: Catalogue, items: IdMap[str], filters: Filters, now: Instant) -> Mask:
     """Which items `(n_items,)` may be shown at all under these filters."""
     columns = catalogue.columns(items)
-    mask: Mask = np.asarray(columns.released_at <= now)
+    mask = catalogue.released(items, now).copy()
     if filters.in_stock:
         mask &= columns.available
     if filters.kind:
