@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from regulars.clean import rules
+from regulars.clean import engine, rules
+from regulars.clean.engine import Columns
 from regulars.clean.features import item_features, user_features
 from regulars.clean.log import Log, sorted_rows
 from regulars.clean.records import Records, read_known, records_as_of
@@ -97,17 +98,19 @@ class Cleaning:
     @cached_property
     def _log(self) -> Log:
         settings, records = self._settings, self._everything
-        source = rules.Source(self._snapshot.files, self._snapshot.tail, records.gone, settings.clean.drop_duplicates)
-        with rules.engine(settings, self._scratch) as connection:
-            table = rules.events(connection, source)
-            census = rules.census(connection, table)
+        source = engine.Source(
+            self._snapshot.files, self._snapshot.tail, records.gone, settings.clean.drop_duplicates
+        )
+        with engine.duckdb_within(settings, self._scratch) as connection:
+            ask = engine.opened(connection, source)
+            census = engine.columns_of(connection, ask.census)
             kept = census["fate"] == rules.KEPT
             raw, first = census["user_key"][kept].tolist(), census["first_offset"][kept].tolist()
             shoppers = IdMap(_by_first_offset(zip(map(records.canonical_key, raw), first, strict=True), records))
             user_idx = {key: shoppers.get(records.canonical_key(key)) for key in raw}
-            item_ids = sorted(rules.item_ids(connection, table))
-            columns = rules.read_rows(connection, table, user_idx, item_ids, int(census["n"][kept].sum()))
-            named = rules.named_slates(connection, table)
+            item_ids = sorted(connection.sql(ask.item_ids).to_arrow_table().column("item_id").to_pylist())
+            columns = engine.read_rows(connection, ask.rows, user_idx, item_ids, int(census["n"][kept].sum()))
+            named = connection.sql(ask.named).to_arrow_table()
         return Log(shoppers.ids, item_ids, sorted_rows(columns), census, named)
 
 
@@ -124,7 +127,7 @@ def _by_first_offset(met: Iterable[tuple[int, int]], records: Records) -> list[i
     return sorted(first, key=first.__getitem__)
 
 
-def _interactions(columns: rules.Columns, clean: CleanSettings, now: Instant) -> tuple[Interactions, Netting]:
+def _interactions(columns: Columns, clean: CleanSettings, now: Instant) -> tuple[Interactions, Netting]:
     """Sessions, baskets, net quantities and weights over the sorted rows."""
     del columns["offset"]
     user_idx, item_idx, kind, at = (columns[name] for name in ("user_idx", "item_idx", "kind", "at"))
@@ -148,7 +151,7 @@ def _share_kept(gross: Floats, net: Floats) -> Floats:
 
 
 def _count_rules(
-    census: rules.Columns, records: Records, interactions: Interactions, netting: Netting
+    census: Columns, records: Records, interactions: Interactions, netting: Netting
 ) -> tuple[RuleCount, ...]:
     by_fate = np.bincount(census["fate"], weights=census["n"], minlength=5).astype(np.int64).tolist()
     kept = census["fate"] == rules.KEPT

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from regulars.clean.rules import Columns
+from regulars.clean.engine import Columns
 from regulars.core.clock import Instant
 from regulars.core.data import Items, Users
 
@@ -20,9 +20,9 @@ class Log:
 
     shoppers: Sequence[int]  # key of each `user_idx`
     item_ids: Sequence[str]  # id of each `item_idx`
-    columns: Columns  # as `rules.read_rows` gives them
-    census: Columns  # of the whole log
-    named: pa.Table  # as `rules.named_slates` gives them
+    columns: Columns  # of `rules.Queries.rows`
+    census: Columns  # of `rules.Queries.census`
+    named: pa.Table  # of `rules.Queries.named`
 
     def up_to(self, instant: Instant) -> Log:
         """The rows at or before an instant."""
