@@ -72,6 +72,7 @@ class ProductPolicy:
         self._keys = dict(zip(world.shopper_ids, keys, strict=True))
         self._item_of = {item_id: idx for idx, item_id in enumerate(world.item_ids)}
         self._bundle: Bundle | None = None
+        self._decided: list[Event] = []  # since the last round
         self._rounds = 0
 
     @property
@@ -80,12 +81,13 @@ class ProductPolicy:
         return self.app.settings
 
     def record(self, table: Any) -> None:
-        """Journal the events of a round and fold them; `slate-shuffled` first deals items out anew."""
+        """Journal a round's decisions and events and fold them; `slate-shuffled` first deals items out anew."""
         events = interactions_of(table, self._keys)
         if self.name == "slate-shuffled":
             events = shuffled(events, generator(self.seed, "shuffle", self._rounds))
         self._rounds += 1
-        self._take(events)
+        self._take([*self._decided, *events])
+        self._decided = []
 
     def _take(self, events: Sequence[Event]) -> None:
         """Journal events and fold them; nobody else writes here, so nothing need be read back."""
@@ -110,7 +112,7 @@ class ProductPolicy:
         return shop.step(policy, self.record)
 
     def __call__(self, request: PolicyRequest) -> PolicyAnswer:
-        """Slates for everybody who asks; every decision is journaled and folded."""
+        """Slates for everybody who asks; the decisions are journaled with what follows on them."""
         now = int(request.at.max())
         self.clock.at = max(self.clock.at, now)
         state = State(self._bundle, self.live, self.settings, now, policy=self.name, explain=False)
@@ -123,7 +125,7 @@ class ProductPolicy:
             for who, item in zip(request.shopper.tolist(), request.context_item.tolist(), strict=True)
         ]  # fmt: skip
         made = slates(asked, state)
-        self._take(decisions(made, asked, state))
+        self._decided += decisions(made, asked, state)
         items = np.full((len(made), request.limit), -1, dtype=np.int32)
         for row, slate in enumerate(made):
             items[row, : len(slate.items)] = [self._item_of[item.item_id] for item in slate.items]
@@ -159,7 +161,7 @@ class DryPolicy(ProductPolicy):
         self.app, self.world, self.name, self.seed = product.app, product.world, product.name, product.seed
         self.clock = ManualClock(product.clock.at)
         self._keys, self._item_of, self._rounds = product._keys, product._item_of, 0
-        self._bundle = bundle
+        self._bundle, self._decided = bundle, []
         self._memory = Live.load(product.app.home / "live", product.settings)
         product.app.follow(self._memory)
 
