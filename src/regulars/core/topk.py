@@ -14,6 +14,7 @@ from regulars.core.jit import fast_kernel, kernel
 NOTHING = np.float32(-np.inf)
 BAND = 8192  # items whose sums are held at once: they stay in the fastest cache
 STRIDE = 64  # scores of a row looked at together: most hold nothing that is good enough
+PADDING = np.iinfo(np.int32).max  # ids of a heap's padding are high, so that it ranks below anything real
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
 
 
@@ -148,30 +149,10 @@ def _scan_rows(
         unheap(top, idx_of)
 
 
-@kernel
-def _best_cells(cells: Cells, allowed: Mask, banned: Indices, above: float, best: Scores, ids: Indices) -> None:
-    indptr, items, scores = cells
-    for row in range(len(best)):
-        top, idx_of = best[row], ids[row]
-        for cell in range(indptr[row], indptr[row + 1]):
-            idx, score = items[cell], scores[cell]
-            if (
-                score > above
-                and allowed[idx]
-                and _worse(top[0], idx_of[0], score, idx)
-                and not _holds(banned[row], idx)
-            ):
-                top[0], idx_of[0] = score, idx
-                sink(top, idx_of, len(idx_of))
-        unheap(top, idx_of)
-
-
 def _empty(n_rows: int, k: int) -> tuple[Indices, Scores]:
     if k < 1:
         raise InputError("k", got=str(k), wanted="an integer in [1, inf)")
-    # padding ids start high, so that a heap full of padding ranks below anything real
-    ids = np.full((n_rows, k), np.iinfo(np.int32).max, dtype=np.int32)
-    return ids, np.full((n_rows, k), NOTHING, dtype=np.float32)
+    return np.full((n_rows, k), PADDING, dtype=np.int32), np.full((n_rows, k), NOTHING, dtype=np.float32)
 
 
 def _pad(ids: Indices, scores: Scores) -> tuple[Indices, Scores]:
@@ -202,8 +183,18 @@ def top_cells(cells: Cells, k: int, allowed: Mask, banned: Indices, above: float
 
     `allowed (n_items,)` holds for every row; `banned (n, width)` names items that a row never gets, -1 pads.
     """
-    best_ids, best = _empty(len(cells[0]) - 1, k)
-    _best_cells(cells, allowed, banned, above, best, best_ids)
+    indptr, items, scores = cells
+    best_ids, best = _empty(len(indptr) - 1, k)
+    rows = np.repeat(np.arange(len(best)), np.diff(indptr))
+    good = (scores > above) & allowed[items]
+    if banned.shape[1]:
+        good &= ~(items[:, None] == banned[rows]).any(axis=1)
+    rows, items, scores = rows[good], items[good], scores[good]
+    ranked = np.lexsort((items, -scores, rows))  # rows stay in their order
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    top = ranked[place < k]
+    where = rows[top], place[place < k]
+    best_ids[where], best[where] = items[top], scores[top]
     return _pad(best_ids, best)
 
 

@@ -66,23 +66,33 @@ def gather(
         not_due=np.zeros((n, width), dtype=np.bool_),
         n=np.zeros(n, dtype=np.int32),
     )
-    place_of = np.full(len(item_gap), -1, dtype=np.int32)
-    _merge(ids, scores, place_of, merged.item_idx, merged.says, merged.n)
-    if pins is not None:
+    table = np.full(1 << (2 * width).bit_length(), -1, dtype=np.int32)
+    _merge(ids, scores, table, merged.item_idx, merged.says, merged.n)
+    if pins is not None and n_pins:
         _add_pins(merged, pins, allowed, banned)
     _look_back(
         histories.indptr, np.ascontiguousarray(histories.item_idx), np.ascontiguousarray(histories.kind),
-        np.ascontiguousarray(histories.at), merged.item_idx, merged.n, item_gap, now, place_of, merged.bought,
+        np.ascontiguousarray(histories.at), merged.item_idx, merged.n, item_gap, now, table, merged.bought,
         merged.not_due,
     )  # fmt: skip
     return merged
 
 
 @kernel
+def _slot(table: Indices, items: Indices, idx: int) -> int:
+    """Where a hash table holds the place of an item among `items`; where it would go when it is not in yet."""
+    last = len(table) - 1  # a power of two less one
+    slot = (int(idx) * 0x9E3779B1 >> 15) & last  # Fibonacci hashing (Knuth 6.4), linear probing
+    while table[slot] >= 0 and items[table[slot]] != idx:
+        slot = (slot + 1) & last
+    return slot
+
+
+@kernel
 def _merge(
-    ids: Indices, scores: Scores, place_of: Indices, item_idx: Indices, says: NDArray[np.float32], n: Indices
+    ids: Indices, scores: Scores, table: Indices, item_idx: Indices, says: NDArray[np.float32], n: Indices
 ) -> None:
-    """Union of the sources' lists, in the order met; `place_of` is scratch, -1 on entry and exit."""
+    """Union of the sources' lists, in the order met; `table` is scratch, -1 on entry and exit."""
     n_sources, n_rows, k = ids.shape
     for row in range(n_rows):
         size = 0
@@ -96,16 +106,14 @@ def _merge(
                 idx, score = ids[source, row, rank], scores[source, row, rank]
                 if idx < 0 or not score > 0:
                     break
-                place = place_of[idx]
-                if place < 0:
-                    place = size
-                    place_of[idx] = place
-                    item_idx[row, place] = idx
+                slot = _slot(table, item_idx[row], idx)
+                if table[slot] < 0:
+                    table[slot], item_idx[row, size] = size, idx
                     size += 1
+                place = table[slot]
                 says[row, place, 2 * source] = (score - last) / span if span > 0 else 0.0
                 says[row, place, 2 * source + 1] = 1.0 / np.log2(2.0 + rank)
-        for place in range(size):
-            place_of[item_idx[row, place]] = -1
+        table[:] = -1
         n[row] = size
 
 
@@ -122,17 +130,17 @@ def _add_pins(merged: Candidates, pins: Indices, allowed: Mask, banned: Indices)
 @kernel
 def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
     indptr: NDArray[np.int64], hist_idx: Indices, kind: NDArray[np.int8], at: Instants,
-    item_idx: Indices, n: Indices, item_gap: Floats, now: Instant, place_of: Indices, bought: Indices, not_due: Mask,
+    item_idx: Indices, n: Indices, item_gap: Floats, now: Instant, table: Indices, bought: Indices, not_due: Mask,
 ) -> None:  # fmt: skip
     """Count each candidate's earlier purchases (lines of one instant once), and mark what is not due again yet."""
     first_at, last_at = np.empty(item_idx.shape[1], dtype=np.int64), np.empty(item_idx.shape[1], dtype=np.int64)
     for row in range(len(n)):
         for place in range(n[row]):
-            place_of[item_idx[row, place]] = place
+            table[_slot(table, item_idx[row], item_idx[row, place])] = place
         for event in range(indptr[row], indptr[row + 1]):
             if kind[event] != PURCHASE:
                 continue
-            place = place_of[hist_idx[event]]
+            place = table[_slot(table, item_idx[row], hist_idx[event])]
             if place < 0 or (bought[row, place] > 0 and last_at[place] == at[event]):
                 continue
             if bought[row, place] == 0:
@@ -141,8 +149,8 @@ def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
             last_at[place] = at[event]
         for place in range(n[row]):
             idx, times = item_idx[row, place], bought[row, place]
-            place_of[idx] = -1
             if times > 0:
                 own = (last_at[place] - first_at[place]) / DAY / max(times - 1, 1)
                 gap = own if times >= 2 else item_gap[idx]
                 not_due[row, place] = (now - last_at[place]) / DAY < NOT_DUE_SHARE * gap
+        table[:] = -1
