@@ -99,7 +99,7 @@ def _top_sums(
     """`rows` are (where rows begin, where the links of each cell begin and end, weights); links by rising item."""
     indptr, here, ends, weights = rows
     link_items, link_scores = links
-    sums = np.zeros(BAND, dtype=np.float32)
+    sums = np.zeros(min(BAND, len(allowed)), dtype=np.float32)
     for row in range(len(best)):
         for first in range(0, len(allowed), BAND):
             for cell in range(indptr[row], indptr[row + 1]):
@@ -112,7 +112,7 @@ def _top_sums(
                     link += 1
                 here[cell] = link
             _take(sums[: len(allowed) - first], first, above, allowed, banned[row], best[row], ids[row])
-            for place in range(BAND):
+            for place in range(len(sums)):
                 sums[place] = 0
         unheap(best[row], ids[row])
 
