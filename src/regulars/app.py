@@ -46,8 +46,9 @@ class App:
         self._service: Service | None = None
 
     @classmethod
-    def open(cls, home: Path, *, flags: Mapping[str, Any] | None = None, clock: Clock | None = None) -> Self:
+    def open(cls, home: Path | str, *, flags: Mapping[str, Any] | None = None, clock: Clock | None = None) -> Self:
         """Open a shop's folder that `init` has made."""
+        home = Path(home)
         if not (home / FILE_NAME).exists():
             raise WrongUse(
                 str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
@@ -86,13 +87,21 @@ class App:
         return self._live
 
     def _load_live(self) -> Live:
-        folder = self.home / "live"
-        live = Live.load(folder, self.settings) if folder.exists() else Live(self.settings)
+        live = self._saved_live()
         if self.journal.last_offset - live.offset > 5 * FOLLOW:
             cleaning = self.cleaning()
             live = self._folded(cleaning, cleaning.whole()[0])
         self.follow(live)
         return live
+
+    def _saved_live(self) -> Live:
+        """What the last training saved; nothing where it cannot be read: all of it stands in the journal as well."""
+        folder = self.home / "live"
+        try:
+            return Live.load(folder, self.settings) if folder.exists() else Live(self.settings)
+        except StorageError as error:
+            log.warning("the saved live state is folded anew: %s", error)
+            return Live(self.settings)
 
     def follow(self, live: Live) -> None:
         """Fold what the journal holds beyond the live state's offset."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regulars import __version__
 from regulars.core.errors import RegularsError, StorageError, WrongUse
 
 if TYPE_CHECKING:
     from regulars.app import App
 
 cli = typer.Typer(
-    help="Regulars turns a shop's visitors into regulars: events in, personal slates out, and round again.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
@@ -49,6 +49,21 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"regulars {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Regulars turns a shop's visitors into regulars: events in, personal slates out, and round again."""
 
 
 def _open(home: Path, **flags: Any) -> App:
@@ -112,7 +127,8 @@ def init(
         keys = make_keys(folder)
     _print(
         f"Made the shop {name!r} in {folder}.\n\n"
-        f"Admin key    {keys.admin}\nBrowser key  {keys.browser}   (may write events and ask for slates only)\n"
+        f"Admin key    {keys.admin}\n"
+        f"Browser key  {keys.browser}   (may write events, and ask for slates of sessions)\n"
         "They are shown this once; only their digests are kept.\n\n"
         f"Slates explore a little: in the last {settings.rank.explore_positions} positions, with chance "
         f"{settings.rank.epsilon:g}, an item is drawn from the best {settings.rank.explore_pool},\nso that the shop "

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from regulars.core.clock import SECOND
 from regulars.core.errors import WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
 from regulars.models.registry import model_class
+from regulars.rank.versions import CURRENT
 from regulars.serve import server
 from regulars.serve.service import Service
 
@@ -57,14 +59,28 @@ def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> Non
         stop.set()
 
 
+def _age(home: Path) -> float:
+    """Seconds since the version that serves was published; 0 before the first."""
+    try:
+        return time.time() - (home / "models" / CURRENT).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _leave(*_: Any) -> None:
     """End with 0: the server, once it has shut down, raises the signal that stopped it again."""
     sys.exit(0)
 
 
 def retrain(home: Path, settings: Settings, stop: threading.Event) -> None:
-    """Run `train` in a child process every `[train] every`; the server swaps when a new version stands."""
-    while not stop.wait(settings.train.every / SECOND):
+    """Run `train` in a child process every `[train] every`; the server swaps when a new version stands.
+
+    The first time counts from the version that serves, so that a server which is restarted daily trains as well.
+    """
+    every = settings.train.every / SECOND
+    wait = max(0.0, every - _age(home))
+    while not stop.wait(wait):
+        wait = every
         done = subprocess.run(  # noqa: S603 - our own command
             [sys.executable, "-m", "regulars", "train", "--home", str(home), "--json"],
             capture_output=True, text=True, check=False,

@@ -35,7 +35,7 @@ def import_text(report: ImportReport) -> str:
     ]
     lines += [f"  skipped {n:,}: {what}" for what, n in report.skipped.items()]
     lines += [f"  bad {n:,}: {why}" for why, n in report.bad.items()]
-    lines += [f"    line {row.line}: {'; '.join(row.why)}" for row in report.examples]
+    lines += [f"    line {row.line}: {row.why}" for row in report.examples]
     lines += [f"  bad rows are kept in {path}" for path in report.quarantine]
     return "\n".join(lines)
 

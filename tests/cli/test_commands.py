@@ -44,12 +44,13 @@ def test_bad_rows_go_to_quarantine_with_the_reason(run: Run, empty: Path, tmp_pa
     done = run("ingest", bad, "--home", empty)
     assert done.code == 0
     assert "bad 1: nobody to attach to" in done.out
-    assert "line 42:" in done.out
+    assert "line 42: nobody to attach to" in done.out
     assert len(list((empty / "quarantine").glob("*.jsonl"))) == 1
     bad.write_text("event_type,timestamp,user_id,item_id\nview,2026-03-01T00:00:00Z,,tea\n")
     failed = run("ingest", bad, "--home", empty)
     assert failed.code == 1
     assert "bad_share" in failed.err
+    assert "first in line 2: nobody to attach to" in failed.err
     assert failed.out == ""
 
 

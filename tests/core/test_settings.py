@@ -59,7 +59,7 @@ def test_ranges_are_kept(section: str, spec: Field[Any], default: Any) -> None:
 def test_file_then_environment_then_flags(tmp_path: Path) -> None:
     text = '[rank]\nlimit = 11\nepsilon = 0\ndiversity = 0.5\n[train]\nmodels = ["ease", "als"]\nevery = "1d"\n'
     (tmp_path / FILE_NAME).write_text(text + "[clean.weights]\nview = 0.3\n")
-    env = {"REGULARS_RANK_LIMIT": "12", "REGULARS_RANK_EPSILON": "0.2", "REGULARS_HOME": "x", "REGULARS_": "",
+    env = {"REGULARS_RANK_LIMIT": "12", "REGULARS_RANK_EPSILON": "0.2", "REGULARS_HOME": "x",
            "REGULARS_TRAIN_GATE": "false", "RANK_LIMIT": "99", "REGULARS_EVENTS_RATES": "{EUR = 1.1}"}  # fmt: skip
     settings = load_settings(tmp_path, env, {"rank.limit": 13, "train.models": "ease, mf,"})
     assert (settings.rank.limit, settings.rank.epsilon, settings.rank.diversity) == (13, 0.2, 0.5)
@@ -94,6 +94,9 @@ def test_the_machines_environment_is_the_default(monkeypatch: pytest.MonkeyPatch
         ("[clean.weights]\nview = -1", r"weights.view: got -1.0, wanted a number in \[0, inf\)"),
         ("[clean]\nweights = 3", r"\[clean\] weights: got 3, wanted a table of numbers"),
         ("[rank\n", "wanted a TOML file"),
+        ("[shop]\ntimezone = 'Mars/Base'", r"\[shop\] timezone: got 'Mars/Base', wanted a zone"),
+        ("[shop]\ntimezone = '../etc'", r"\[shop\] timezone: got '../etc', wanted a zone"),
+        ("[shop]\ncurrency = 'EURO'", r"\[shop\] currency: got 'EURO', wanted an ISO 4217 code"),
     ],
 )
 def test_faults_in_the_file(text: str, reason: str, tmp_path: Path) -> None:
@@ -110,7 +113,16 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         load_settings(tmp_path, {})
 
 
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(SettingError, match="wanted a TOML file"):
+        load_settings(tmp_path, {})
+
+
 def test_faults_elsewhere_name_their_place() -> None:
+    with pytest.raises(SettingError, match=r"environment variable REGULARS_RNAK_LIMIT: .*'rnak', wanted 'rank'"):
+        load_settings(env={"REGULARS_RNAK_LIMIT": "3"})
+    assert load_settings(env={"REGULARS_HOME": "x", "REGULARS_DATA": "y", "OTHER_RNAK_LIMIT": "3"}) == Settings()
     with pytest.raises(SettingError, match=r"environment variable REGULARS_SERVE_PORT: \[serve\] port: got 'eighty'"):
         load_settings(env={"REGULARS_SERVE_PORT": "eighty"})
     with pytest.raises(SettingError, match=r"flag rank\.epsilom: .*wanted 'epsilon'"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from regulars.app import App
-from regulars.core.clock import ManualClock
+from regulars.core.clock import DAY, HOUR, ManualClock, format_instant
 from regulars.pipeline import train_once
 from regulars.rank.slates import Request, State, slates
 
@@ -33,6 +35,34 @@ def test_a_deleted_shopper_is_in_neither_dataset_nor_live_state(copy: App) -> No
     fresh = copy.recommend(WHO)  # the same id later is somebody new
     assert fresh.user_key != key
     assert not any(item.reason.kind in ("usual", "because") for item in fresh.items)
+
+
+def test_deletion_takes_joined_ids_and_what_is_dated_ahead(copy: App) -> None:
+    ahead = format_instant(copy.clock.now() + 10 * HOUR)
+    copy.record([
+        {"event_type": "purchase", "user_id": "eve", "item_id": "P00001", "timestamp": ahead},
+        {"event_type": "view", "anonymous_id": "dev1", "item_id": "P00002"},
+        {"type": "identify", "user_id": "eve", "anonymous_id": "dev1"},
+    ])  # fmt: skip
+    keys = copy.identities.keys(["u:eve", "a:dev1"], create=False)
+    assert all(key in copy.live for key in keys)
+    copy.service.delete_user("eve")
+    assert copy.identities.keys(["u:eve", "a:dev1"], create=False) == [-1, -1]
+    copy.record({"event_type": "view", "anonymous_id": "dev1", "item_id": "P00003"})
+    [again] = copy.identities.keys(["a:dev1"], create=False)
+    for dataset in (copy.cleaning().whole()[0], copy.cleaning().as_of(copy.clock.now() + DAY)):
+        assert not set(keys) & set(dataset.users.keys.ids)
+        assert again in dataset.users.keys
+    assert not any(key in copy.live for key in keys)
+    assert copy.service.profile_of(again).n_events == 1
+
+
+def test_a_damaged_live_state_is_folded_anew(copy: App, caplog: pytest.LogCaptureFixture) -> None:
+    before = fixed(copy)
+    (copy.home / "live" / "manifest.json").write_text("{")
+    with App.open(copy.home, clock=copy.clock) as again:
+        assert fixed(again) == before
+    assert "folded anew" in caplog.text
 
 
 def test_a_restart_makes_the_same_slates(copy: App) -> None:

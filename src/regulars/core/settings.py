@@ -12,16 +12,18 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from regulars.core.clock import DAY, MINUTE, format_duration, parse_duration
 from regulars.core.errors import InputError, SettingError
 
 FILE_NAME = "regulars.toml"
+NOT_SETTINGS = ("REGULARS_HOME", "REGULARS_DATA", "REGULARS_FAIL_POINT")  # variables that mean something else
 
 
 class Span(int):
@@ -32,12 +34,27 @@ class Span(int):
 
 
 def _setting(default: Any, text: str, *, low: float | None = None, high: float | None = None,
-             options: tuple[str, ...] = ()) -> Any:  # fmt: skip
-    """A field with the help text and the range that the loader, `doctor` and the docs share."""
-    data = {"help": text, "low": low, "high": high, "options": options}
+             options: tuple[str, ...] = (), check: Callable[[str], str] | None = None) -> Any:  # fmt: skip
+    """A field with the help text and the range that the loader, `doctor` and the docs share.
+
+    `check` returns what is wanted instead of a text, "" where it will do.
+    """
+    data = {"help": text, "low": low, "high": high, "options": options, "check": check}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=data)
     return field(default=default, metadata=data)
+
+
+def _zone_or_what(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return "a zone of the IANA database, such as 'Asia/Shanghai'"
+    return ""
+
+
+def _currency_or_what(code: str) -> str:
+    return "" if len(code) == 3 and code.isascii() and code.isalpha() else "an ISO 4217 code, such as 'CNY'"
 
 
 # What each kind of event says about liking, relative to a purchase.
@@ -52,8 +69,9 @@ class ShopSettings:
     """[shop]: who this shop is."""
 
     name: str = _setting("My shop", "shown on the dashboard")
-    currency: str = _setting("USD", "ISO 4217 code of all money")
-    timezone: str = _setting("UTC", "zone of times without one, and of hours and weekdays in profiles")
+    currency: str = _setting("USD", "ISO 4217 code of all money", check=_currency_or_what)
+    timezone: str = _setting("UTC", "zone of times without one, and of hours and weekdays in profiles",
+                             check=_zone_or_what)  # fmt: skip
     language: str = _setting("en", "language of reasons when the request names none", options=("en", "zh"))
     practice: bool = _setting(False, "a practice shop: the storefront page is served")
 
@@ -195,10 +213,9 @@ def load_settings(
     settings = Settings()
     if home is not None and (home / FILE_NAME).exists():
         settings = _read_file(settings, home / FILE_NAME)
-    names = sections()
     for variable, text in (os.environ if env is None else env).items():
         section, _, key = variable.removeprefix("REGULARS_").lower().partition("_")
-        if variable.startswith("REGULARS_") and section in names and key:
+        if variable.startswith("REGULARS_") and variable not in NOT_SETTINGS:
             settings = _put(settings, section, key, text, f"environment variable {variable}")
     for dotted, value in (flags or {}).items():
         section, _, key = dotted.partition(".")
@@ -209,7 +226,7 @@ def load_settings(
 def _read_file(settings: Settings, path: Path) -> Settings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingError(str(path), got=str(error), wanted="a TOML file") from error
     for section, values in table.items():
         if not isinstance(values, dict):
@@ -255,6 +272,8 @@ def _check_range(value: Any, metadata: Mapping[str, Any], place: str) -> None:
         raise SettingError(place, got=repr(value), wanted="a finite number")
     if options and value not in options:
         raise SettingError(place, got=repr(value), wanted=" or ".join(map(repr, options)))
+    if metadata["check"] is not None and (wanted := metadata["check"](value)):
+        raise SettingError(place, got=repr(value), wanted=wanted)
     if low is not None and not value >= low:
         raise SettingError(place, got=repr(value), wanted=f"at least {low:g}")
     if high is not None and not value <= high:

@@ -73,7 +73,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = _pragma(connection, "user_version")
     if version != FORMAT:
         newer = version > FORMAT
-        remedy = "Install a newer Regulars." if newer else "Open it once with the Regulars that wrote it, and export."
+        older = "Open it with the Regulars that wrote it, or import the shop's files into a new folder."
+        remedy = "Install a newer Regulars." if newer else older
         raise StorageError(str(path), got=f"{'newer' if newer else 'older'} journal format {version}",
                            wanted=f"format {FORMAT}", remedy=remedy)  # fmt: skip
 

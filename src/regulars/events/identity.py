@@ -53,9 +53,9 @@ class Identities:
             ).fetchall()  # fmt: skip
         return [(str(name), int(key)) for name, key in rows]
 
-    def forget(self, key: int) -> int:
-        """Drop every mapping of a key, on disk when this returns; return how many there were."""
-        return int(self._journal.write(partial(_forget, key=key)))
+    def forget(self, keys: Sequence[int]) -> int:
+        """Drop every mapping of these keys, on disk when this returns; return how many there were."""
+        return int(self._journal.write(partial(_forget, keys=keys)))
 
 
 def _known(connection: sqlite3.Connection, externals: list[str]) -> dict[str, int]:
@@ -74,5 +74,5 @@ def _create(connection: sqlite3.Connection, externals: list[str]) -> dict[str, i
     return _known(connection, externals)  # another process may have been first
 
 
-def _forget(connection: sqlite3.Connection, key: int) -> int:
-    return connection.execute("DELETE FROM identities WHERE user_key = ?", (key,)).rowcount
+def _forget(connection: sqlite3.Connection, keys: Sequence[int]) -> int:
+    return connection.executemany("DELETE FROM identities WHERE user_key = ?", [(key,) for key in keys]).rowcount

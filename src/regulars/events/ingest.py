@@ -106,9 +106,11 @@ class Import:
         tally, share = self._tally, self._rules.settings.events.bad_share
         if tally.bad_rows > share * tally.rows:
             why, count = tally.bad.most_common(1)[0]
+            first = tally.examples[0]
             raise InputError(
                 "import",
-                got=f"{tally.bad_rows} bad of {tally.rows} rows, most often ({count}) {why!r}",
+                got=f"{tally.bad_rows} bad of {tally.rows} rows, most often ({count}) {why!r}, "
+                f"first in line {first.line}: {first.why}",
                 wanted=f"at most {share:.1%}, as [events] bad_share says",
                 remedy=f"The good rows were kept: {tally.accepted} new, {tally.duplicates} known before. "
                 f"The bad ones stand in {', '.join(map(str, tally.quarantine))}.",

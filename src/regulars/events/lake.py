@@ -135,8 +135,9 @@ def readable(file: str | Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
         raise StorageError(
-            str(file), got=str(error).splitlines()[0], wanted="a Parquet file of the lake",
+            str(file), got=got, wanted="a Parquet file of the lake",
             remedy="Put this file back from a backup.",
         ) from error  # fmt: skip
 

@@ -202,6 +202,16 @@ class Live:
                 portrait.Shop(self.catalogue, self.cuts, self.price_cuts), now,
             )  # fmt: skip
 
+    def keys_of(self, user_key: int) -> list[int]:
+        """Every key that is read as this shopper."""
+        with self._lock:
+            return self._people.keys_of(user_key)
+
+    def links_of(self, user_key: int) -> tuple[int, ...]:
+        """The shoppers whom this one is linked with."""
+        with self._lock:
+            return self._people.facts(self._people.get(user_key)).links
+
     def __contains__(self, user_key: int) -> bool:
         """Whether anything is known of this shopper."""
         with self._lock:

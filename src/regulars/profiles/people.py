@@ -74,6 +74,11 @@ class People:
             key = self._joined[key]
         return key
 
+    def keys_of(self, key: int) -> list[int]:
+        """Every key that is read as the same shopper as this one, itself included."""
+        root = self.root(key)
+        return [root, *(joined for joined in self._joined if self.root(joined) == root)]
+
     def add(self, key: int, shopper: int) -> int:
         """Let a key stand for a new shopper."""
         self._shopper_of[self.root(key)] = shopper

@@ -24,7 +24,8 @@ def learn_blend(
     """Fit the weights of `state.bundle`'s models.
 
     `wanted (n_users, n_items)` holds how much each shopper of `user_keys` wanted each item after `state.now`,
-    by the bundle's item index. `fatigue` is the logit lost with each visit that showed it in vain, None = not measured.
+    by the bundle's item index. `fatigue` is the logit lost with each visit that showed an item in
+    vain, None = not measured.
     """
     bundle = state.bundle
     if bundle is None:

@@ -217,10 +217,16 @@ class Service:
         return UserAnswer(user_id=user_id, attributes=body.attributes)
 
     def delete_user(self, user_id: str) -> None:
-        """Forget a shopper: the mapping, the profile and the attributes go at once, a tombstone stays."""
+        """Forget a shopper: every mapping, the profile and the attributes go at once, a tombstone stays.
+
+        It lies as far ahead as any event may, so it covers what was dated in the future. No later event meets it:
+        without its mappings the key never comes again.
+        """
         key = self._known_key(user_id)
-        self._write(Tombstone(event_id=_new_id(), timestamp=self.clock.now(), user_key=key))
-        self._identities.forget(key)
+        keys = self.live.keys_of(key)
+        until = self.clock.now() + self.settings.events.max_future
+        self._write(Tombstone(event_id=_new_id(), timestamp=until, user_key=key))
+        self._identities.forget(keys)
 
     def _known_key(self, user_id: str) -> int:
         [key] = self._identities.keys([f"u:{user_id}"], create=False)
