@@ -36,7 +36,7 @@ from regulars.models.registry import model_class
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
-from regulars.rank.slates import Request, State, decisions, slates
+from regulars.rank.slates import Request, State, decision, slates
 from regulars.simulate.log import SCHEMA
 from regulars.simulate.metrics import Ledger
 from regulars.simulate.policies import Oracle
@@ -125,7 +125,7 @@ class ProductPolicy:
             for who, item in zip(request.shopper.tolist(), request.context_item.tolist(), strict=True)
         ]  # fmt: skip
         made = slates(asked, state)
-        self._decided += decisions(made, asked, state)
+        self._decided += [decision(slate, each, state) for slate, each in zip(made, asked, strict=True)]
         items = np.full((len(made), request.limit), -1, dtype=np.int32)
         for row, slate in enumerate(made):
             items[row, : len(slate.items)] = [self._item_of[item.item_id] for item in slate.items]

@@ -12,7 +12,7 @@ from regulars.core.data import IdMap
 from regulars.core.rng import key_of
 from regulars.events.schema import Item, decoder, encoder
 from regulars.rank.bundle import ItemFacts
-from regulars.rank.slates import SAMPLED_CANDIDATES, Filters, Request, decision, decisions, slates
+from regulars.rank.slates import SAMPLED_CANDIDATES, Filters, Request, decision, slates
 
 NAMES = "abcdefghijkl"
 
@@ -121,8 +121,7 @@ def test_one_decision_in_a_hundred_keeps_its_candidates(busy: Shop) -> None:
     ids = [f"r{n}" for n in range(600)]
     asked = [Request(user_key=1 + n % 3, recommendation_id=each, limit=2) for n, each in enumerate(ids)]
     made = slates(asked, busy.state)
-    kept = decisions(made, asked, busy.state)
-    assert kept == [decision(slate, each, busy.state) for slate, each in zip(made, asked, strict=True)]
+    kept = [decision(slate, each, busy.state) for slate, each in zip(made, asked, strict=True)]
     sampled = [each for each in kept if each.candidate_ids]
     assert {each.event_id for each in sampled} == {
         each for each in ids if key_of("candidates", each) % SAMPLED_CANDIDATES == 0

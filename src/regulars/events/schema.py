@@ -132,6 +132,7 @@ class Slate(Struct, frozen=True, kw_only=True):
     timestamp: Instant
     items: tuple[SlateItem, ...]
     n_candidates: int
+    candidate_ids: tuple[str, ...] = ()  # for a sampled share only
     why: str = ""
 
 

@@ -22,7 +22,7 @@ from regulars.rank.draw import Drawn, draw
 from regulars.rank.explain import TEXTS, Explainer, Shopper
 from regulars.rank.request import Filters, Request
 
-__all__ = ["Filters", "Request", "State", "decision", "decisions", "slates"]
+__all__ = ["Filters", "Request", "State", "decision", "slates"]
 
 BATCH_CELLS = 8_000_000  # dense scores held at once by one batch, in numbers
 MAX_BATCH = 256
@@ -58,38 +58,13 @@ def slates(requests: Sequence[Request], state: State) -> list[Slate]:
 
 def decision(slate: Slate, request: Request, state: State) -> Decision:
     """The journal's record of a slate."""
-    return decisions([slate], [request], state)[0]
-
-
-def decisions(made: Sequence[Slate], requests: Sequence[Request], state: State) -> list[Decision]:
-    """The journal's records of these slates, each with its request; a share of them keep all their candidates."""
-    sampled = _candidate_ids([each for each in requests if _is_sampled(each.recommendation_id)], state)
-    return [
-        Decision(
-            event_id=slate.recommendation_id, timestamp=slate.timestamp, user_key=slate.user_key, slot=slate.slot,
-            policy=slate.policy, model_version=slate.model_version, settings_hash=slate.settings_hash,
-            items=slate.items, n_candidates=slate.n_candidates, variant=request.variant,
-            profile_offset=state.live.offset, context={"item": request.item} if request.item else {},
-            candidate_ids=sampled.get(slate.recommendation_id, ()),
-        )
-        for slate, request in zip(made, requests, strict=True)
-    ]  # fmt: skip
-
-
-def _is_sampled(recommendation_id: str) -> bool:
-    return key_of("candidates", recommendation_id) % SAMPLED_CANDIDATES == 0
-
-
-def _candidate_ids(requests: Sequence[Request], state: State) -> dict[str, tuple[str, ...]]:
-    """Recommendation -> the items that were to choose from."""
-    if state.bundle is None:
-        return {}
-    items, found = state.bundle.items, {}
-    for rows in _batches(requests, len(items)):
-        _, candidates = candidates_of([requests[row] for row in rows], state, state.bundle)
-        for row, item_idx, n in zip(rows, candidates.item_idx.tolist(), candidates.n.tolist(), strict=True):
-            found[requests[row].recommendation_id] = tuple(items[idx] for idx in item_idx[:n])
-    return found
+    return Decision(
+        event_id=slate.recommendation_id, timestamp=slate.timestamp, user_key=slate.user_key, slot=slate.slot,
+        policy=slate.policy, model_version=slate.model_version, settings_hash=slate.settings_hash,
+        items=slate.items, n_candidates=slate.n_candidates, candidate_ids=slate.candidate_ids,
+        variant=request.variant, profile_offset=state.live.offset,
+        context={"item": request.item} if request.item else {},
+    )  # fmt: skip
 
 
 def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
@@ -97,7 +72,7 @@ def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
     groups: dict[Filters, list[int]] = {}
     for row, request in enumerate(requests):
         groups.setdefault(request.filters, []).append(row)
-    step = max(1, min(MAX_BATCH, BATCH_CELLS // max(n_items, 1)))
+    step = max(1, min(MAX_BATCH, BATCH_CELLS // n_items))
     for rows in groups.values():
         for start in range(0, len(rows), step):
             yield rows[start : start + step]
@@ -128,6 +103,7 @@ class _Shown:
     source: list[list[str]]
     scores: list[list[dict[str, float]]]
     n_candidates: list[int]
+    candidates: Indices  # (n, width)
     limits: list[int]
 
 
@@ -159,7 +135,8 @@ def _shown(bundle: Bundle, candidates: Candidates, scores: Floats, drawn: Drawn,
     return _Shown(
         item_idx=candidates.item_idx[rows, place].tolist(), score=scores[rows, place].astype(np.float64).tolist(),
         propensity=drawn.propensity.tolist(), source=names[source].tolist(), scores=_scores(bundle, says),
-        n_candidates=candidates.n.tolist(), limits=(drawn.place >= 0).sum(axis=1).tolist(),
+        n_candidates=candidates.n.tolist(), candidates=candidates.item_idx,
+        limits=(drawn.place >= 0).sum(axis=1).tolist(),
     )  # fmt: skip
 
 
@@ -207,7 +184,15 @@ def _slate(
         recommendation_id=request.recommendation_id, user_key=request.user_key, slot=request.slot,
         policy=state.policy, model_version=bundle.version, settings_hash=state.settings.ranking_hash(),
         timestamp=state.now, items=items, n_candidates=made.n_candidates[row],
+        candidate_ids=_sample(request.recommendation_id, made.candidates[row, : made.n_candidates[row]], ids),
     )  # fmt: skip
+
+
+def _sample(recommendation_id: str, candidates: Indices, ids: Sequence[str]) -> tuple[str, ...]:
+    """The ids of a slate's candidates for one recommendation in `SAMPLED_CANDIDATES`, none for the others."""
+    if key_of("candidates", recommendation_id) % SAMPLED_CANDIDATES:
+        return ()
+    return tuple(ids[idx] for idx in candidates.tolist())
 
 
 def _empty(request: Request, state: State, why: str) -> Slate:
