@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,12 @@ FIELDS = {"title", "status", "type", "detail", "where", "got", "wanted", "remedy
 # method, path, body, what the admin key gets, what the browser key gets
 ROUTES = [
     ("POST", "/v1/events", EVENT, 200, 200),
-    ("GET", "/v1/recommend/user-1", None, 200, 200),
+    ("GET", "/v1/recommend/user-1", None, 200, 403),
     ("GET", "/v1/recommend?session=s1", None, 200, 200),
+    ("GET", "/v1/recommend?anonymous_id=a1", None, 200, 200),
     ("POST", "/v1/recommend/user-1", {}, 200, 403),
     ("POST", "/v1/recommend?session=s1", {}, 200, 403),
+    ("POST", "/v1/recommend?anonymous_id=a1", {}, 200, 403),
     ("PUT", "/v1/items/i001", {"title": "Tea"}, 200, 403),
     ("GET", "/v1/items/i001", None, 200, 403),
     ("DELETE", "/v1/items/i002", None, 204, 403),
@@ -90,13 +96,25 @@ def test_the_answer_of_recommend(doors: Doors) -> None:
 
 def test_get_and_post_take_the_same_wishes(doors: Doors) -> None:
     wishes: dict[str, Any] = {"limit": 4, "item": "i003"}
-    got = doors.admin.get("/v1/recommend/user-5", params={**wishes, "category": "Tea", "price_max": 9}).json()
-    posted = doors.admin.post(
-        "/v1/recommend/user-5", json={**wishes, "filters": {"category": "Tea", "price_max": 9}}
-    ).json()
+    filters: dict[str, Any] = {"category": "Tea", "price_min": 6, "price_max": 9}
+    got = doors.admin.get("/v1/recommend/user-5", params={**wishes, **filters}).json()
+    posted = doors.admin.post("/v1/recommend/user-5", json={**wishes, "filters": filters}).json()
     assert got["items"]
-    titles = [doors.parts.service.item(item["item_id"]) for item in got["items"] + posted["items"]]
-    assert all(item.category == ("Tea",) and (item.price or 0) <= 900 for item in titles)
+    shown = [doors.parts.service.item(item["item_id"]) for item in got["items"] + posted["items"]]
+    assert all(item.category == ("Tea",) and 600 <= (item.price or 0) <= 900 for item in shown)
+
+
+def test_get_takes_kind_and_stock(doors: Doors) -> None:
+    doors.admin.put("/v1/items/i001", json={"title": "Sold out", "available": False})
+    doors.admin.put("/v1/items/i002", json={"title": "How to brew", "kind": "article"})
+
+    def shown(**params: str) -> set[str]:
+        answer = doors.admin.get("/v1/recommend/new", params={"limit": "60", **params}).json()
+        return {item["item_id"] for item in answer["items"]}
+
+    assert "i001" not in shown()
+    assert "i001" in shown(in_stock="false")
+    assert shown(kind="article") == {"i002"}
 
 
 def test_the_next_slate_after_an_acknowledged_event_differs(doors: Doors) -> None:
@@ -106,6 +124,45 @@ def test_the_next_slate_after_an_acknowledged_event_differs(doors: Doors) -> Non
     assert doors.browser.post("/v1/events", json=event).json()["accepted"] == 1
     second = doors.browser.get("/v1/recommend?session=new&limit=5").json()
     assert [item["item_id"] for item in second["items"]] != [item["item_id"] for item in first["items"]]
+
+
+@pytest.mark.parametrize("name", ["session", "anonymous_id"])
+def test_slates_are_asked_for_by_the_id_that_events_carry(doors: Doors, name: str) -> None:
+    """What a shopper without a user id did is in the next slate of the same id, and of no other kind of id."""
+    other = {"session": "anonymous_id", "anonymous_id": "session"}[name]
+    field = {"session": "session_id"}.get(name, name)
+    row = {field: "w-1", "event_type": "dislike", "item_id": "i003"}
+    assert doors.browser.post("/v1/events", json=row).json()["accepted"] == 1
+
+    def shown(who: str) -> set[str]:
+        answers = [doors.browser.get("/v1/recommend", params={who: "w-1", "limit": 60}),
+                   doors.admin.post("/v1/recommend", params={who: "w-1"}, json={"limit": 60})]  # fmt: skip
+        [same] = {frozenset(item["item_id"] for item in answer.json()["items"]) for answer in answers}
+        return set(same)
+
+    assert "i003" not in shown(name)
+    assert "i003" in shown(other)
+
+
+def test_a_new_shopper_waits_for_the_disk_and_nobody_else_does(doors: Doors) -> None:
+    doors.admin.get("/v1/recommend/user-1")
+    person = doors.login()
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', person.get("/shop/shoppers").text)
+    assert token
+    person.post("/shop/shopper", data={"csrf": token[1], "user_id": "user-1"})
+    with closing(sqlite3.connect(doors.parts.home / "journal.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # as an import does
+        with ThreadPoolExecutor() as pool:
+            new = [pool.submit(client.get, path, timeout=20)
+                   for client, path in ((doors.admin, "/v1/recommend/never-seen"),
+                                        (doors.browser, "/v1/recommend?session=never-seen"))]  # fmt: skip
+            for client, path in ((doors.nobody, "/health/live"), (person, "/shop/data/slate")):
+                assert client.get(path, timeout=5).status_code == 200
+            with httpx.Client(base_url=doors.url, headers=doors.admin.headers) as client:
+                assert client.get("/v1/recommend/user-1", timeout=5).json()["items"]
+            assert not any(each.done() for each in new)
+            other.execute("ROLLBACK")
+            assert [each.result().status_code for each in new] == [200, 200]
 
 
 def test_rows_are_answered_one_by_one(doors: Doors) -> None:
@@ -128,7 +185,18 @@ def test_idempotency_key(doors: Doors) -> None:
         ("GET", "/v1/recommend/u?limit=0", None, 400, "query.limit"),
         ("GET", "/v1/recommend/u?limit=many", None, 400, "query.limit"),
         ("GET", "/v1/recommend/u?slot=a%20b", None, 400, "query.slot"),
-        ("GET", "/v1/recommend", None, 400, "GET /v1/recommend"),
+        ("GET", "/v1/recommend", None, 400, "query"),
+        ("GET", "/v1/recommend?session=s&anonymous_id=a", None, 400, "query"),
+        ("GET", "/v1/recommend?session=", None, 400, "query.session"),
+        ("GET", "/v1/recommend/u?session=s", None, 400, "query.session"),
+        ("GET", "/v1/recommend/u?foo=1", None, 400, "query.foo"),
+        ("GET", "/v1/recommend/u?price_mn=1000", None, 400, "query.price_mn"),
+        ("GET", "/v1/recommend/u?price_max=nan", None, 400, "query.price_max"),
+        ("GET", "/v1/recommend/u?language=fr", None, 400, "query.language"),
+        ("GET", "/v1/recommend/u?kind=song", None, 400, "query.kind"),
+        ("POST", "/v1/recommend", b"{}", 400, "query"),
+        ("POST", "/v1/recommend/u?limit=3", b"{}", 400, "query.limit"),
+        ("POST", "/v1/recommend/u", b'{"language": "fr"}', 400, "body.language"),
         ("POST", "/v1/recommend/u", b'{"limits": 3}', 400, "body"),
         ("POST", "/v1/recommend/u", b'{"filters": {"price_min": -1}}', 400, "body.filters.price_min"),
         ("PUT", "/v1/items/x", b'{"price": "cheap"}', 400, "body.price"),
@@ -147,12 +215,44 @@ def test_errors_are_problems_that_say_where(
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert set(body) == FIELDS
     assert body["where"].startswith(where)
+    assert body["got"]
+    assert body["wanted"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "told"),
+    [
+        ("GET", "/v1/recommend/u?price_mn=1", None, {"remedy": "The nearest is 'price_min'."}),
+        ("GET", "/v1/recommend/u?language=fr", None, {"got": "'fr'", "wanted": "one of '', 'en', 'zh'"}),
+        ("GET", "/v1/recommend/u?limit=0", None, {"got": "'0'", "wanted": "`int` >= 1"}),
+        ("GET", "/v1/recommend", None, {"got": "none of them", "wanted": "exactly one of session, anonymous_id"}),
+        ("GET", "/v1/recommend?session=s&anonymous_id=a", None, {"got": "session and anonymous_id"}),
+        ("POST", "/v1/recommend/u", b'{"limits": 3}', {"got": "unknown field `limits`"}),
+        ("POST", "/v1/events", b"{", {"wanted": "a request as /docs describes it"}),
+        ("GET", "/v1/nothing", None, {"got": "an unknown path", "wanted": "a path that /docs lists"}),
+        ("DELETE", "/v1/events", None, {"got": "DELETE"}),
+    ],
+)
+def test_problems_say_what_was_wrong_and_what_helps(
+    doors: Doors, method: str, path: str, content: bytes | None, told: dict[str, str]
+) -> None:
+    body = doors.admin.request(method, path, content=content).json()
+    assert {name: body[name] for name in told} == told
+
+
+def test_closed_doors_say_which_key_opens_them(doors: Doors) -> None:
+    shut, barred = doors.nobody.get("/v1/items/x").json(), doors.browser.get("/v1/recommend/user-1").json()
+    assert (shut["got"], "Bearer" in shut["wanted"], bool(shut["remedy"])) == ("no valid key", True, True)
+    assert (barred["got"], barred["wanted"], bool(barred["remedy"])) == ("the browser key", "the admin key", True)
+    page = doors.nobody.get("/shop/data/me").json()
+    assert (page["got"], "login link" in page["remedy"]) == ("no session", True)
 
 
 def test_large_bodies_are_refused(tmp_path: Path, open_doors: Callable[[Parts], Doors]) -> None:
     parts = open_parts(tmp_path, Settings().change(serve={"max_body_bytes": 2048}), filled=False)
     doors = open_doors(parts)
-    assert doors.admin.post("/v1/events", json=[EVENT] * 100).status_code == 413
+    refused = doors.admin.post("/v1/events", json=[EVENT] * 100)
+    assert (refused.status_code, refused.json()["wanted"]) == (413, "at most 2048 bytes")
     assert doors.admin.post("/v1/events", json=[EVENT] * 5).status_code == 200
 
 

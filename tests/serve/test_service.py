@@ -18,7 +18,7 @@ from regulars.profiles.live import Live
 from regulars.rank.slates import Request, State, slates
 from regulars.serve import service as service_module
 from regulars.serve.problems import NotFound
-from regulars.serve.wire import Ask, Filter, ItemBody, UserBody
+from regulars.serve.wire import Filter, ItemBody, UserBody
 from serve.parts import Parts, open_parts
 
 
@@ -73,7 +73,7 @@ def test_a_page_s_key_changes_no_items_and_joins_no_shoppers(shop: Parts) -> Non
 
 
 def test_the_decision_is_what_was_answered(shop: Parts) -> None:
-    slate = shop.service.recommend("user-1", ask=Ask(slot="product", item="i003", limit=4))
+    slate = shop.service.recommend("user-1", slot="product", item="i003", limit=4)
     [kept] = decisions(shop)
     assert (kept.event_id, kept.items, kept.slot) == (slate.recommendation_id, slate.items, "product")
     assert kept.context == {"item": "i003"}
@@ -100,18 +100,49 @@ def test_showings_are_folded(shop: Parts) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "wishes",
     [
-        Ask(filters=Filter(category="no such")),
-        Ask(filters=Filter(price_min=1e6)),
-        Ask(exclude=tuple(f"i{i:03d}" for i in range(60))),
-        Ask(filters=Filter(kind="ad")),
+        {"filters": Filter(category="no such")},
+        {"filters": {"price_min": 1e6}},
+        {"exclude": tuple(f"i{i:03d}" for i in range(60))},
+        {"filters": Filter(kind="ad")},
     ],
 )
-def test_everything_filtered_out_is_answered_with_why(shop: Parts, ask: Ask) -> None:
-    slate = shop.service.recommend("user-1", ask=ask)
+def test_everything_filtered_out_is_answered_with_why(shop: Parts, wishes: dict[str, Any]) -> None:
+    slate = shop.service.recommend("user-1", **wishes)
     assert slate.items == ()
     assert slate.why
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"limit": 0}, "recommend.limit: got 0, wanted `int` >= 1"),
+        ({"limit": "3"}, "recommend.limit: got '3', wanted `int | null`"),
+        ({"language": "fr"}, "recommend.language: got 'fr', wanted one of '', 'en', 'zh'"),
+        ({"slot": "a b"}, "recommend.slot: got 'a b', wanted `str` matching regex"),
+        ({"exclude": ["i001", ""]}, "recommend.exclude"),
+        ({"filters": {"price_min": -1}}, "recommend.filters.price_min: got {'price_min': -1}, wanted `float` >= 0.0"),
+        ({"filters": {"prices": 1}}, "wanted only fields that /docs lists"),
+        ({"limits": 3}, "item, language. The nearest is 'limit'."),
+        ({"ask": {}}, "recommend.ask: got an unknown name"),
+    ],
+)
+def test_wrong_wishes_say_where_and_what(shop: Parts, wishes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        shop.service.recommend("user-1", **wishes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("ids", [{}, {"user_id": "u", "session": "s"}, {"session": "s", "anonymous_id": "a"}])
+def test_a_slate_is_for_exactly_one_shopper(shop: Parts, ids: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="wanted exactly one of user_id, anonymous_id, session"):
+        shop.service.recommend(**ids)
+
+
+def test_a_slate_by_anonymous_id_is_that_shopper_s(shop: Parts) -> None:
+    shop.service.record_events([{"anonymous_id": "web", "event_type": "view", "item_id": "i001"}])
+    assert shop.service.recommend(anonymous_id="web").user_key == shop.service.key("a:web")
 
 
 def test_a_shop_without_anything_answers_with_why(bare_shop: Parts) -> None:
@@ -122,7 +153,7 @@ def test_a_shop_without_anything_answers_with_why(bare_shop: Parts) -> None:
 
 
 def test_prices_in_filters_are_major_units(shop: Parts) -> None:
-    slate = shop.service.recommend("user-1", ask=Ask(filters=Filter(price_min=5, price_max=6.5), limit=50))
+    slate = shop.service.recommend("user-1", filters=Filter(price_min=5, price_max=6.5), limit=50)
     prices = {shop.service.item(item.item_id).price for item in slate.items}
     assert prices == {500, 600}
 
@@ -171,6 +202,7 @@ def test_what_is_wrong_with_an_item_is_the_caller_s_error(shop: Parts) -> None:
 def test_attributes_are_kept_and_forgotten(shop: Parts) -> None:
     shop.service.put_user("user-1", UserBody(attributes={"vip": True}, links=("user-2",)))
     assert shop.service.user("user-1").attributes == {"vip": True}
+    assert shop.service.user("user-1").links == ("user-2",)
     key = shop.service.key("u:user-1")
     shop.service.delete_user("user-1")
     assert shop.service.profile("user-1") is None
@@ -182,6 +214,14 @@ def test_attributes_are_kept_and_forgotten(shop: Parts) -> None:
         with pytest.raises(NotFound):
             call("user-1")
     assert shop.service.key("u:user-1") != key
+
+
+def test_links_are_shown_while_both_shoppers_are_known(shop: Parts) -> None:
+    put = shop.service.put_user("user-1", UserBody(links=("user-2", "newcomer")))
+    assert put.links == shop.service.user("user-1").links == ("user-2", "newcomer")
+    shop.service.delete_user("user-2")
+    assert shop.service.user("user-1").links == ("newcomer",)
+    assert shop.service.user("newcomer").links == ()
 
 
 def test_another_process_s_events_are_folded(shop: Parts) -> None:

@@ -1,13 +1,15 @@
 """The HTTP doors of version 1: thin handlers over `Service`, closed by default.
 
 Slates are made on the event loop (a few milliseconds of work); whatever waits for the disk runs in a thread, so
-that writers share one group commit and readers never wait for them.
+that writers share one group commit and readers never wait for them. So does the first slate of a new shopper.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from inspect import signature
 from typing import Annotated, Any
 
 import msgspec
@@ -21,19 +23,21 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, HeaderParameter, PathParameter, QueryParameter
 
-from regulars.core.errors import InputError
-from regulars.events.schema import Profile
+from regulars.events.schema import ItemKind, Profile
 from regulars.serve import examples, metrics
+from regulars.serve.checks import known, read_ask, shopper
 from regulars.serve.problems import NotFound, documented
 from regulars.serve.security import Role
-from regulars.serve.service import Service
+from regulars.serve.service import NOBODY, Service
 from regulars.serve.wire import (
     Ask,
     Event,
     EventResults,
+    Filter,
     Health,
     ItemAnswer,
     ItemBody,
+    Language,
     Recommendation,
     UserAnswer,
     UserBody,
@@ -64,7 +68,7 @@ async def any_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHa
 async def admin_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let the admin key in."""
     if _role(connection) is not Role.ADMIN:
-        raise PermissionDeniedException("This key may send events and fetch slates only.")
+        raise PermissionDeniedException("This key may send events and fetch slates of sessions only.")
 
 
 def shown(name: str, value: Any) -> list[Example]:
@@ -77,37 +81,54 @@ def answers(kind: Any, description: str, value: Any) -> dict[int, ResponseSpec]:
     return {200: ResponseSpec(kind, description=description, examples=shown(description, value))}
 
 
-Language = Annotated[str, QueryParameter(description="Language of the reasons: en or zh; empty = the shop's.")]
+Price = Annotated[float | None, QueryParameter(ge=0, le=1e12, description="In major units; both ends count.")]
+
+
+def filters(
+    category: Annotated[str, QueryParameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
+    price_min: Price = None,
+    price_max: Price = None,
+    kind: Annotated[ItemKind, QueryParameter(description="Only items of this kind.")] = "product",
+    in_stock: Annotated[bool, QueryParameter(description="Only what is available.")] = True,
+) -> Filter:
+    """Read from the query which items may answer."""
+    return Filter(category=category, price_min=price_min, price_max=price_max, kind=kind, in_stock=in_stock)
 
 
 def ask(
+    allowed: NamedDependency[Filter],
     slot: Annotated[str, QueryParameter(description="Where the slate is shown.")] = "home",
     limit: Annotated[int | None, QueryParameter(ge=1, le=200, description="How many items.")] = None,
     exclude: Annotated[list[str] | None, QueryParameter(description="Item ids that must not be shown.")] = None,
     item: Annotated[str, QueryParameter(description="The item looked at now.")] = "",
-    language: Language = "",
-    category: Annotated[str, QueryParameter(description="Only this category: a name, or a path 'Food > Tea'.")] = "",
-    price_max: Annotated[
-        float | None, QueryParameter(ge=0, description="Only up to this price, in major units.")
-    ] = None,
+    language: Annotated[Language, QueryParameter(description="Language of the reasons; empty = the shop's.")] = "",
 ) -> Ask:
-    """Read what a slate is wanted for from the query; POST takes all of it, filters included."""
-    given = {"slot": slot, "limit": limit, "exclude": exclude or (), "item": item, "language": language,
-             "filters": {"category": category, "price_max": price_max}}  # fmt: skip
-    try:
-        return msgspec.convert(given, Ask)
-    except msgspec.ValidationError as error:
-        wanted, _, place = str(error).partition(" - at `$.")
-        raise InputError(
-            f"query.{place.rstrip('`') or 'parameters'}", wanted=wanted.removeprefix("Expected ")
-        ) from error
+    """Read from the query what a slate is wanted for, as POST does from a body."""
+    given = {"slot": slot, "limit": limit, "exclude": exclude or (), "item": item, "language": language}
+    return read_ask("query", {**given, "filters": allowed})
 
 
-def make_slate(service: Service, *, ask: Ask, user_id: str = "", session: str = "") -> Recommendation:
-    """Make a slate and say how long it took."""
+WISHES = tuple(name for reader in (ask, filters) for name in signature(reader).parameters if name != "allowed")
+WHO = ("session", "anonymous_id")
+
+
+def takes(*names: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Coroutine[Any, Any, None]]:
+    """Refuse query parameters other than these: a mistyped wish must not pass as none."""
+
+    async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        for name in connection.query_params:
+            known("query", name, names)
+
+    return check
+
+
+async def make_slate(service: Service, external: str, ask: Ask) -> Recommendation:
+    """Make a slate and say how long it took; only a shopper never seen waits for the disk."""
     started = time.perf_counter()
-    slate = service.recommend(user_id, session=session, ask=ask)
-    return answer(slate, (time.perf_counter() - started) * 1000)
+    key = service.known_key(external)
+    if key == NOBODY:
+        key = await asyncio.to_thread(service.key, external)
+    return answer(service.slate(key, ask), (time.perf_counter() - started) * 1000)
 
 
 @post(
@@ -139,50 +160,62 @@ async def post_events(
 
 _SLATE = answers(Recommendation, "The slate", examples.RECOMMENDATION)
 _USER = Annotated[str, PathParameter(description="Your id of the shopper; one never seen gets an answer too.")]
-_SESSION = Annotated[
-    str, QueryParameter(min_length=1, max_length=256, description="A session of an unknown shopper.")
-]
+_SESSION = Annotated[str | None, QueryParameter(
+    min_length=1, max_length=256, description="A session of an unknown shopper: this or `anonymous_id`."
+)]  # fmt: skip
+_ANONYMOUS = Annotated[str | None, QueryParameter(
+    min_length=1, max_length=256, description="Your id of a shopper without a user id: this or `session`."
+)]  # fmt: skip
 _ASK = Annotated[Ask, Body(examples=shown("Beside a product", examples.ASK))]
+_ONE_OF = "Name the shopper by `session` or `anonymous_id`, as their events do by `session_id` or `anonymous_id`."
 
 
 @get(
-    "/v1/recommend/{user_id:str}", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
-    summary="A slate for a shopper", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 404, 503),
+    "/v1/recommend/{user_id:str}", guards=[admin_key, takes(*WISHES)], tags=["Slates"], security=SECURITY,
+    summary="A slate for a shopper", response_headers=NO_STORE,
+    responses=_SLATE | documented(400, 401, 403, 404, 503),
 )  # fmt: skip
-def get_recommend(service: NamedDependency[Service], user_id: _USER, asked: NamedDependency[Ask]) -> Recommendation:
+async def get_recommend(
+    service: NamedDependency[Service], user_id: _USER, asked: NamedDependency[Ask]
+) -> Recommendation:
     """Make a slate."""
-    return make_slate(service, ask=asked, user_id=user_id)
+    return await make_slate(service, shopper("path", user_id=user_id), asked)
 
 
 @get(
-    "/v1/recommend", guards=[any_key], sync_to_thread=False, tags=["Slates"], security=SECURITY,
+    "/v1/recommend", guards=[any_key, takes(*WHO, *WISHES)], tags=["Slates"], security=SECURITY, description=_ONE_OF,
     summary="A slate for a session", response_headers=NO_STORE, responses=_SLATE | documented(400, 401, 503),
 )  # fmt: skip
-def get_recommend_session(
-    service: NamedDependency[Service], session: _SESSION, asked: NamedDependency[Ask]
+async def get_recommend_session(
+    service: NamedDependency[Service],
+    asked: NamedDependency[Ask],
+    session: _SESSION = None,
+    anonymous_id: _ANONYMOUS = None,
 ) -> Recommendation:
-    """Make a slate for a session."""
-    return make_slate(service, ask=asked, session=session)
+    """Make a slate for who has no user id."""
+    return await make_slate(service, shopper("query", session=session, anonymous_id=anonymous_id), asked)
 
 
 @post(
-    "/v1/recommend/{user_id:str}", guards=[admin_key], status_code=200, sync_to_thread=False, tags=["Slates"],
-    security=SECURITY, summary="A slate for a shopper, asked for in a body", response_headers=NO_STORE,
+    "/v1/recommend/{user_id:str}", guards=[admin_key, takes()], status_code=200, tags=["Slates"], security=SECURITY,
+    summary="A slate for a shopper, asked for in a body", response_headers=NO_STORE,
     responses=_SLATE | documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
-def post_recommend(service: NamedDependency[Service], user_id: _USER, data: _ASK) -> Recommendation:
+async def post_recommend(service: NamedDependency[Service], user_id: _USER, data: _ASK) -> Recommendation:
     """Make a slate."""
-    return make_slate(service, ask=data, user_id=user_id)
+    return await make_slate(service, shopper("path", user_id=user_id), data)
 
 
 @post(
-    "/v1/recommend", guards=[admin_key], status_code=200, sync_to_thread=False, tags=["Slates"], security=SECURITY,
-    summary="A slate for a session, asked for in a body", response_headers=NO_STORE,
+    "/v1/recommend", guards=[admin_key, takes(*WHO)], status_code=200, tags=["Slates"], security=SECURITY,
+    summary="A slate for a session, asked for in a body", response_headers=NO_STORE, description=_ONE_OF,
     responses=_SLATE | documented(400, 401, 403, 413, 503),
 )  # fmt: skip
-def post_recommend_session(service: NamedDependency[Service], session: _SESSION, data: _ASK) -> Recommendation:
-    """Make a slate for a session."""
-    return make_slate(service, ask=data, session=session)
+async def post_recommend_session(
+    service: NamedDependency[Service], data: _ASK, session: _SESSION = None, anonymous_id: _ANONYMOUS = None
+) -> Recommendation:
+    """Make a slate for who has no user id."""
+    return await make_slate(service, shopper("query", session=session, anonymous_id=anonymous_id), data)
 
 
 @get(
@@ -218,7 +251,7 @@ async def delete_item(service: NamedDependency[Service], item_id: ItemId) -> Non
 
 @get(
     "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Shoppers"], security=SECURITY,
-    summary="A shopper's attributes", responses=documented(401, 403, 404),
+    summary="A shopper's attributes and links", responses=documented(401, 403, 404),
 )  # fmt: skip
 def get_user(service: NamedDependency[Service], user_id: UserId) -> UserAnswer:
     """Return a shopper."""
@@ -227,7 +260,8 @@ def get_user(service: NamedDependency[Service], user_id: UserId) -> UserAnswer:
 
 @put(
     "/v1/users/{user_id:str}", guards=[admin_key], tags=["Shoppers"], security=SECURITY,
-    summary="From now on the shopper's attributes are as given", responses=documented(400, 401, 403, 404, 413, 503),
+    summary="From now on the shopper's attributes and links are as given",
+    responses=documented(400, 401, 403, 404, 413, 503),
 )  # fmt: skip
 async def put_user(
     service: NamedDependency[Service],

@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 
 from regulars.core.errors import InputError, ModelError, RegularsError, StorageError
+from regulars.serve.checks import LONGEST, complaint
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -63,11 +64,11 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     """Answer an error that the HTTP layer found."""
     if error.status_code == 500:
         return on_any(request, error)
-    where, message = _first_fault(error)
-    where = where or f"{request.method} {request.url.path}"
-    wanted, _, got = message.partition(", got ")
-    return problem(error.status_code, dict(error.headers or {}), detail=error.detail, where=where, got=got,
-                   wanted=wanted.removeprefix("Expected "))  # fmt: skip
+    parts = {
+        "where": f"{request.method} {request.url.path}", **_usual(request, error), **_first_fault(request, error),
+        **(error.extra if isinstance(error.extra, dict) else {}),
+    }  # fmt: skip
+    return problem(error.status_code, dict(error.headers or {}), detail=error.detail, **parts)
 
 
 def on_any(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -76,15 +77,38 @@ def on_any(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     return problem(500, detail="The server failed; its log says why.", remedy="Try again, then look into the log.")
 
 
-def _first_fault(error: HTTPException) -> tuple[str, str]:
-    """Where and what a validation error complains of."""
+def _usual(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
+    """What was got, wanted and helps, as far as the status tells."""
+    match error.status_code:
+        case 401:
+            parts = ("no valid key", "the header `Authorization: Bearer KEY`", "`regulars init` printed both keys.")
+        case 403:
+            parts = ("the browser key", "the admin key", "Ask from the shop's server, never from a page.")
+        case 404:
+            parts = ("an unknown path", "a path that /docs lists", "Correct the path.")
+        case 405:
+            allowed = (error.headers or {}).get("allow", "another method")
+            parts = (request.method, allowed, "Use a method that this path has.")
+        case 413:
+            limit = f"at most {request.route_handler.resolve_request_max_body_size()} bytes"
+            parts = ("a larger body", limit, "Send less at a time, or raise [serve] max_body_bytes.")
+        case _:
+            parts = (error.detail, "a request as /docs describes it", "Correct the request.")
+    return dict(zip(("got", "wanted", "remedy"), parts, strict=True))
+
+
+def _first_fault(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
+    """Where and what a validation error complains of first, and what was wanted there."""
     faults = error.extra if isinstance(error.extra, list) else []
     if not faults or not isinstance(faults[0], dict):
-        return "", ""
-    fault = faults[0]
-    source = getattr(fault.get("source"), "value", fault.get("source"))
-    place = ".".join(str(part) for part in (source, fault.get("key")) if part)
-    return place, str(fault.get("message", ""))
+        return {}
+    source, key = faults[0].get("source"), str(faults[0].get("key", ""))
+    source = str(getattr(source, "value", source or ""))
+    got, wanted = complaint(str(faults[0].get("message", "")), key)
+    if source == "query" and key in request.query_params:
+        got = repr(request.query_params[key])[:LONGEST]
+    where = ".".join(part for part in (source, key) if part)
+    return {"where": where, "got": got or "another value", "wanted": wanted}
 
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:

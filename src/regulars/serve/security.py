@@ -29,7 +29,7 @@ class Role(Enum):
     """What a key may do."""
 
     ADMIN = "admin"  # everything
-    BROWSER = "browser"  # send events, fetch slates: it stands readable in the shop's pages
+    BROWSER = "browser"  # send events, fetch slates of sessions: it stands readable in the shop's pages
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):

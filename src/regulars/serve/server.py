@@ -86,6 +86,7 @@ def create_app(service: Service, secret: bytes) -> ASGIApp:
         route_handlers=[*http.ROUTES, *page_routes(settings)],
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
+            "allowed": Provide(http.filters, sync_to_thread=False),
             "asked": Provide(http.ask, sync_to_thread=False),
         },
         exception_handlers={

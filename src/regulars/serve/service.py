@@ -25,10 +25,11 @@ from regulars.events.identity import Identities
 from regulars.events.intake import Intake, RowResult
 from regulars.events.journal import Journal
 from regulars.events.money import exponent
-from regulars.events.schema import Event, Item, ItemChange, Profile, Slate, Tombstone
+from regulars.events.schema import Event, Item, ItemChange, Profile, Slate, Tombstone, UserChange
 from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
 from regulars.rank.slates import Filters, Request, State, decision, slates
+from regulars.serve.checks import read_ask, shopper
 from regulars.serve.metrics import Metrics
 from regulars.serve.problems import NotFound
 from regulars.serve.wire import Ask, ItemAnswer, ItemBody, UserAnswer, UserBody
@@ -131,16 +132,18 @@ class Service:
 
     # --- slates
 
-    def recommend(self, user_id: str = "", *, session: str = "", ask: Ask | None = None, **wishes: Any) -> Slate:
-        """A slate for a shopper or a session; its decision goes to the journal before it is returned.
+    def recommend(self, user_id: str = "", *, anonymous_id: str = "", session: str = "", **wishes: Any) -> Slate:
+        """A slate for a shopper named by exactly one id; `wishes` are the fields of `Ask`: limit, item, ..."""
+        ask = read_ask("recommend", wishes)
+        return self.slate(
+            self.key(shopper("recommend", user_id=user_id, anonymous_id=anonymous_id, session=session)), ask
+        )
 
-        From Python, the fields of `Ask` may be given by name.
-        """
-        ask = ask or Ask(**wishes)
+    def slate(self, key: int, ask: Ask) -> Slate:
+        """A slate for the shopper of a key; its decision goes to the journal before it is returned."""
         request = Request(
-            user_key=self.key(f"u:{user_id}" if user_id else f"s:{session}"), recommendation_id=_new_id(),
-            slot=ask.slot, limit=ask.limit, exclude=ask.exclude, filters=self._filters(ask), item=ask.item,
-            language=ask.language,
+            user_key=key, recommendation_id=_new_id(), slot=ask.slot, limit=ask.limit, exclude=ask.exclude,
+            filters=self._filters(ask), item=ask.item, language=ask.language,
         )  # fmt: skip
         with self._state:
             state = State(self._bundle, self.live, self.settings, self.clock.now())
@@ -190,17 +193,27 @@ class Service:
 
     # --- shoppers
 
-    def key(self, shopper: str) -> int:
-        """The key of a shopper; one never seen gets a new one."""
-        return self._identities.keys([shopper])[0]
+    def key(self, external: str) -> int:
+        """The key of a shopper; one never seen gets a new one, which waits for the disk."""
+        return self._identities.keys([external])[0]
+
+    def known_key(self, external: str) -> int:
+        """The key of a shopper, `NOBODY` for one never seen; it waits for nothing."""
+        return self._identities.keys([external], create=False)[0]
 
     def user(self, user_id: str) -> UserAnswer:
         """What is kept of a shopper beyond events."""
-        return UserAnswer(user_id=user_id, attributes=self.profile_of(self._known_key(user_id)).attributes)
+        return self._user(user_id, self._known_key(user_id))
+
+    def _user(self, user_id: str, key: int) -> UserAnswer:
+        """Attributes, and links to those who are not forgotten."""
+        names = [self._identities.external(link) or "" for link in self.live.links_of(key)]
+        links = tuple(name.removeprefix("u:") for name in names if name.startswith("u:"))
+        return UserAnswer(user_id=user_id, attributes=self.profile_of(key).attributes, links=links)
 
     def profile(self, user_id: str) -> Profile | None:
         """Who a shopper is, as of now; None for an id never seen."""
-        [key] = self._identities.keys([f"u:{user_id}"], create=False)
+        key = self.known_key(f"u:{user_id}")
         return None if key == NOBODY else self.profile_of(key)
 
     def profile_of(self, key: int) -> Profile:
@@ -213,8 +226,9 @@ class Service:
 
     def put_user(self, user_id: str, body: UserBody) -> UserAnswer:
         """From now on the shopper's attributes and links are as given."""
-        self._change({"type": "user", "user_id": user_id, "attributes": body.attributes, "links": body.links})
-        return UserAnswer(user_id=user_id, attributes=body.attributes)
+        row = {"type": "user", "user_id": user_id, "attributes": body.attributes, "links": body.links}
+        change = self._change(row)
+        return self._user(user_id, change.user_key) if isinstance(change, UserChange) else self.user(user_id)
 
     def delete_user(self, user_id: str) -> None:
         """Forget a shopper: every mapping, the profile and the attributes go at once, a tombstone stays.
@@ -229,7 +243,7 @@ class Service:
         self._identities.forget(keys)
 
     def _known_key(self, user_id: str) -> int:
-        [key] = self._identities.keys([f"u:{user_id}"], create=False)
+        key = self.known_key(f"u:{user_id}")
         if key == NOBODY:
             raise NotFound(f"user {user_id!r}", got="a shopper never seen", wanted="a known user id")
         return key

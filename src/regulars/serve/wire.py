@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,7 @@ from regulars.events.schema import ItemKind, Reason, Slate
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Slot = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 Limit = Annotated[int, Meta(ge=1, le=200)]
+Language = Literal["", "en", "zh"]  # of the reasons; empty = the shop's
 Amount = Annotated[float, Meta(ge=0, le=1e12)]  # money in major units of the shop's currency: 4.9
 Event = dict[str, Any]  # a row of POST /v1/events: checked row by row, so that one bad row stops no other
 
@@ -35,7 +36,7 @@ class Ask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exclude: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
     filters: Filter = Filter()
     item: str = ""  # the item looked at now
-    language: str = ""
+    language: Language = ""
 
 
 class RecommendedItem(Struct, frozen=True, kw_only=True):
@@ -135,6 +136,7 @@ class UserAnswer(Struct, frozen=True, kw_only=True):
 
     user_id: str
     attributes: dict[str, Any]
+    links: tuple[str, ...] = ()  # user ids
 
 
 class Health(Struct, frozen=True, kw_only=True):

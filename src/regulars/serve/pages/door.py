@@ -42,14 +42,18 @@ def session_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
 async def logged_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let in who has a session."""
     if session_of(connection) is None:
-        raise NotAuthorizedException("Open the login link that `regulars serve` printed.")
+        remedy = "Open the login link that `regulars serve` printed."
+        raise NotAuthorizedException(remedy, extra={"got": "no session", "wanted": "a session", "remedy": remedy})
 
 
 def check_csrf(request: Asked, token: str) -> str:
     """Return the session of a request whose token fits it; refuse any other."""
     session = session_of(request)
     if session is None or not request.app.state.sessions.csrf_fits(session, token):
-        raise PermissionDeniedException("This form does not belong to your session. Load the page again.")
+        raise PermissionDeniedException(
+            "This form does not belong to your session. Load the page again.",
+            extra={"got": "another token", "wanted": "the page's token", "remedy": "Load the page again."},
+        )
     return session
 
 

@@ -92,7 +92,10 @@ def _shopper(request: Asked) -> str:
     session = session_of(request) or ""
     found = request.app.state.sessions.unseal(session, request.cookies.get(SHOPPER_COOKIE, ""))
     if not found:
-        raise NotFoundException("Choose a shopper first.")
+        raise NotFoundException(
+            "Choose a shopper first.",
+            extra={"got": "no shopper", "wanted": "a chosen shopper", "remedy": "Choose one on /shop/shoppers."},
+        )
     return str(found)
 
 
@@ -151,14 +154,13 @@ def choose(request: Asked, data: Form) -> Redirect:
     return Redirect("/shop", status_code=303, cookies=[cookie(SHOPPER_COOKIE, sealed)])
 
 
-@get("/shop/data/slate", guards=[logged_in], sync_to_thread=False, include_in_schema=False,
-     response_headers=NO_STORE)  # fmt: skip
-def slate(
+@get("/shop/data/slate", guards=[logged_in], include_in_schema=False, response_headers=NO_STORE)
+async def slate(
     request: Asked, service: NamedDependency[Service], slot: FromQuery[Slot] = "home", item: FromQuery[str] = ""
 ) -> SlateView:
     """Make a slate for the shopper."""
     limit = 8 if slot == "home" else 4
-    made = make_slate(service, user_id=_shopper(request), ask=Ask(slot=slot, item=item, limit=limit))
+    made = await make_slate(service, f"u:{_shopper(request)}", Ask(slot=slot, item=item, limit=limit))
     return SlateView(
         slate=made, items={each.item_id: service.show(service.item(each.item_id)) for each in made.items}
     )
@@ -192,7 +194,7 @@ def item(service: NamedDependency[Service], item_id: FromQuery[str]) -> ItemAnsw
 @get("/shop/data/me", guards=[logged_in], sync_to_thread=False, include_in_schema=False, response_headers=NO_STORE)
 def me(request: Asked, service: NamedDependency[Service], after: Annotated[int, QueryParameter(ge=0)] = 0) -> Me:
     """The shopper's profile, and their events after an offset."""
-    key = service.key(f"u:{_shopper(request)}")
+    key = service.known_key(f"u:{_shopper(request)}")
     recent = list(service.recent)
     mine = [(offset, event) for offset, event in recent if offset > after and getattr(event, "user_key", None) == key]
     profile = service.profile_of(key)
