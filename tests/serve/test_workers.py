@@ -136,6 +136,23 @@ def test_ctrl_c_in_a_terminal_stops_all_with_zero(server: Running) -> None:
     assert "Traceback" not in said
 
 
+def test_workers_do_not_outlive_a_parent_that_was_killed(server: Running) -> None:
+    workers = server.workers()
+    server.process.kill()
+    server.end()  # the pipes close once the last worker has gone
+    with pytest.raises(httpx.TransportError):
+        server.ask("GET", "/health/live")
+    assert [pid for pid in workers if "spawn_main" in _command(pid)] == []
+
+
+def _command(pid: int) -> str:
+    """What a process runs, "" when it has ended (a zombie runs nothing)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except FileNotFoundError:
+        return ""
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_that_ends_stops_the_server(server: Running, how: signal.Signals) -> None:
     workers = server.workers()

@@ -9,10 +9,12 @@ import json
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
 import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -163,7 +165,16 @@ def _work_as_one_of_many(service_factory: ServiceFactory, settings: Settings, *r
     """Serve in a process that was started afresh, and so has no log yet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the parent passes it on
     log_to_stderr(as_json=settings.serve.log == "json")
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     _work(service_factory, settings, *rest)
+
+
+def _stop_with_parent() -> None:
+    """Stop as if asked when the parent has ended without asking: killed outright, it can tell nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work_many(*args: Any) -> None:
