@@ -250,12 +250,12 @@ async def delete_item(service: NamedDependency[Service], item_id: ItemId) -> Non
 
 
 @get(
-    "/v1/users/{user_id:str}", guards=[admin_key], sync_to_thread=True, tags=["Shoppers"], security=SECURITY,
+    "/v1/users/{user_id:str}", guards=[admin_key], tags=["Shoppers"], security=SECURITY,
     summary="A shopper's attributes and links", responses=documented(401, 403, 404),
 )  # fmt: skip
-def get_user(service: NamedDependency[Service], user_id: UserId) -> UserAnswer:
+async def get_user(service: NamedDependency[Service], user_id: UserId) -> UserAnswer:
     """Return a shopper; in a thread, since each of perhaps a thousand links is looked up."""
-    return service.user(user_id)
+    return await asyncio.to_thread(service.user, user_id)
 
 
 @put(
