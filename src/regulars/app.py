@@ -145,8 +145,11 @@ class App:
         """Import files; see `Intake.ingest`."""
         return self.intake.ingest(paths, **options)
 
-    def recommend(self, user_id: str, **wishes: Any) -> Slate:
-        """A slate for a shopper, journaled like any other; `wishes` as in `Service.recommend`: limit, item, ..."""
+    def recommend(self, user_id: str = "", **wishes: Any) -> Slate:
+        """A slate for a shopper, journaled like any other; `wishes` as in `Service.recommend`: limit, item, ...
+
+        Instead of a user id `session="..."` or `anonymous_id="..."` names a visitor.
+        """
         return self.service.recommend(user_id, **wishes)
 
     def profile(self, user_id: str) -> Profile | None:
