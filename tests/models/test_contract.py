@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from models.conftest import AS_OF, checkerboard
 from regulars.core.clock import DAY
 from regulars.core.data import PURCHASE, VIEW, Dataset, Histories, Items
-from regulars.core.errors import InputError, ModelError, NotFitted, SettingError, Unsupported
-from regulars.models.base import MANIFEST, Can, Model
-from regulars.models.registry import MODELS, load_model, model_class
+from regulars.core.errors import InputError, NotFitted, SettingError, Unsupported
+from regulars.models.base import Can, Model
+from regulars.models.registry import MODELS, model_class
 
 NAMES = sorted(MODELS)
 every_model = pytest.mark.parametrize("name", NAMES)
@@ -288,75 +288,6 @@ def test_ratings(name: str) -> None:
         np.sqrt(np.mean((build(name).fit(ratings).score(Histories.from_matrix(ratings), 0) - ratings) ** 2))
     )
     assert (error < 1.0) == (Can.RATINGS in model_class(name).can)
-
-
-# ---- saved and loaded ----------------------------------------------------------------------------------------
-
-
-@every_model
-def test_saved_is_loaded(name: str, shop: Dataset, tmp_path: Path) -> None:
-    model = build(name).fit(shop)
-    model.save(tmp_path / "m")
-    for loaded in (type(model).load(tmp_path / "m"), load_model(tmp_path / "m")):
-        assert type(loaded) is type(model)
-        assert repr(loaded) == repr(model)
-        np.testing.assert_array_equal(scores_of(loaded, shop), scores_of(model, shop))
-    assert {path.suffix for path in (tmp_path / "m").iterdir()} <= {".npy", ".json"}
-
-
-@every_model
-def test_a_damaged_array_is_refused(name: str, shop: Dataset, tmp_path: Path) -> None:
-    build(name).fit(shop).save(tmp_path)
-    for path in sorted(tmp_path.glob("*.npy")):
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        with pytest.raises(ModelError, match=path.name):
-            load_model(tmp_path)
-        path.unlink()
-        with pytest.raises(ModelError, match="missing or changed"):
-            load_model(tmp_path)
-        path.write_bytes(whole)
-    load_model(tmp_path)
-
-
-@every_model
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"format": 0}, "format 0, wanted format 1. Run `regulars train`"),
-        ({"model": "another"}, "'another'"),
-        ({"params": {"no_such_setting": 1}}, "argument"),
-        ({"kinds": {}}, "no fit"),
-        ({"kinds": {"n_items_": "value"}, "values": {}}, "n_items_"),
-        ({"kinds": None}, "NoneType"),
-    ],
-)
-def test_a_foreign_or_older_folder_is_refused(
-    name: str, change: dict[str, Any], reason: str, shop: Dataset, tmp_path: Path
-) -> None:
-    build(name).fit(shop).save(tmp_path)
-    manifest = json.loads((tmp_path / MANIFEST).read_text())
-    (tmp_path / MANIFEST).write_text(json.dumps(manifest | change))
-    with pytest.raises(ModelError, match=reason):
-        model_class(name).load(tmp_path)
-
-
-@every_model
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 1}', "\x00"])
-def test_a_broken_manifest_is_refused(name: str, text: str, tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(ModelError, match=str(tmp_path)):
-        model_class(name).load(tmp_path)
-
-
-@every_model
-def test_a_folder_of_another_model_is_refused(name: str, tmp_path: Path) -> None:
-    other = "random" if name != "random" else "popular"
-    build(other).fit(np.eye(3)).save(tmp_path)
-    with pytest.raises(ModelError, match=f"got a '{other}' model, wanted '{name}'"):
-        model_class(name).load(tmp_path)
-    with pytest.raises(ModelError, match=MANIFEST):
-        model_class(name).load(tmp_path / "nowhere")
 
 
 # ---- wrong use -----------------------------------------------------------------------------------------------
