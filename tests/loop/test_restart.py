@@ -57,6 +57,15 @@ def test_deletion_takes_joined_ids_and_what_is_dated_ahead(copy: App) -> None:
     assert copy.service.profile_of(again).n_events == 1
 
 
+def test_deletion_takes_what_another_process_joined_a_moment_ago(copy: App) -> None:
+    copy.record([{"event_type": "view", "user_id": "eve", "item_id": "P00001"},
+                 {"event_type": "view", "anonymous_id": "dev1", "item_id": "P00002"}])  # fmt: skip
+    with App.open(copy.home, clock=copy.clock) as other:
+        other.record({"type": "identify", "user_id": "eve", "anonymous_id": "dev1"})
+        copy.service.delete_user("eve")
+    assert copy.identities.keys(["u:eve", "a:dev1"], create=False) == [-1, -1]
+
+
 def test_a_damaged_live_state_is_folded_anew(copy: App, caplog: pytest.LogCaptureFixture) -> None:
     before = fixed(copy)
     (copy.home / "live" / "manifest.json").write_text("{")

@@ -33,6 +33,12 @@ def scores_of(model: Model, data: Dataset, now: int = AS_OF) -> NDArray[np.float
     return model.score(data.histories(), now)
 
 
+def looking(shop: Dataset) -> Histories:
+    """Everybody's history; most look at an item now, each at another."""
+    items = np.arange(len(shop.users), dtype=np.int32) % (shop.shape[1] + 1) - 1
+    return replace(shop.histories(), context_item=items)
+
+
 # ---- the known answer of each model --------------------------------------------------------------------------
 
 
@@ -247,8 +253,7 @@ def test_because(name: str, shop: Dataset) -> None:
 @every_model
 def test_few_scores_are_the_dense_ones(name: str, shop: Dataset) -> None:
     model = build(name).fit(shop)
-    looking = np.arange(len(shop.users), dtype=np.int32) % (shop.shape[1] + 1) - 1
-    histories = replace(shop.histories(), context_item=looking)
+    histories = looking(shop)
     if Can.SPARSE not in model.can:
         with pytest.raises(Unsupported, match="SPARSE"):
             model.sparse_scores(histories, AS_OF)
@@ -267,8 +272,7 @@ def test_few_scores_are_the_dense_ones(name: str, shop: Dataset) -> None:
 @every_model
 def test_links(name: str, shop: Dataset) -> None:
     model = build(name).fit(shop)
-    looking = np.arange(len(shop.users), dtype=np.int32) % (shop.shape[1] + 1) - 1
-    histories = replace(shop.histories(), context_item=looking)
+    histories = looking(shop)
     if Can.LINKS not in model.can:
         with pytest.raises(Unsupported, match="LINKS"):
             model.linked(histories, AS_OF)

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
-from regulars.core.clock import Instant
+from regulars.core.clock import NEVER, Instant
 from regulars.events.lake import readable
 from regulars.events.schema import Decision, Event, Identify, ItemChange, Tombstone, UserChange
 from regulars.events.slates import Numbers, Showing, Slates, look_up
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from regulars.events.snapshot import Snapshot
 
 BATCH = 4096
-NEVER = -(2**62)  # before every instant
 
 
 Change = TypeVar("Change", ItemChange, UserChange)

@@ -81,7 +81,7 @@ def attribute(
     owner = _owners(shown, events, feedback)
     longest = max(feedback.click_window, feedback.purchase_window)
     return Attribution(
-        slates=shown.slates, closed=shown.at + longest < now,
+        slates=shown.slates, closed=shown.slates.at + longest < now,
         event_id=events.event_id, kind=events.kind, at=events.at, user_key=shown.users[events.pairs // shown.n_items],
         item_idx=events.item_idx, value=events.value,
         owner=owner, through=_view_through(shown, events, owner, feedback), orphan_ids=orphan_ids,
@@ -90,12 +90,10 @@ def attribute(
 
 @dataclass(frozen=True)
 class _Showings:
-    """Slates, and one row an item in a slate."""
+    """Slates, with shopper and item of each of their rows as one code."""
 
     slates: Slates
-    at: Codes  # (n_slates,)
     users: NDArray[np.int64]  # distinct shoppers, sorted
-    slate_idx: Codes  # (n_rows,)
     pairs: Codes  # (n_rows,) shopper x item
 
     @property
@@ -128,9 +126,7 @@ def _check(interactions: Any) -> None:
 
 def _layout(slates: Slates) -> _Showings:
     users, user_idx = np.unique(slates.user_key, return_inverse=True)
-    slate_idx = slates.slate_idx.astype(np.int64)
-    pairs = pair_codes(user_idx[slate_idx], slates.item_idx, len(slates.items))
-    return _Showings(slates, slates.at, users, slate_idx, pairs)
+    return _Showings(slates, users, pair_codes(user_idx[slates.slate_idx], slates.item_idx, len(slates.items)))
 
 
 def _events(
@@ -179,15 +175,15 @@ def _owners(shown: _Showings, events: _Events, feedback: FeedbackSettings) -> Co
     buys = np.isin(events.kind, (CART, PURCHASE))
     window = np.where(buys, feedback.purchase_window, feedback.click_window)
     owner = np.where(events.kind == VIEW, UNKNOWN, _named_owner(shown, events, window))
-    showings = LatestBefore(shown.pairs, shown.at[shown.slate_idx])
+    showings = LatestBefore(shown.pairs, shown.slates.at[shown.slates.slate_idx])
     free = np.flatnonzero(~buys & (events.kind != VIEW) & (owner < 0))
-    latest = pick(shown.slate_idx, showings.rows(events.pairs[free], events.at[free]))
-    owner[free] = within(latest, shown.at, events.at[free], window[free])
+    latest = pick(shown.slates.slate_idx, showings.rows(events.pairs[free], events.at[free]))
+    owner[free] = within(latest, shown.slates.at, events.at[free], window[free])
 
     clicks = np.flatnonzero((events.kind == CLICK) & (owner >= 0))
     free = np.flatnonzero(buys & (owner < 0))
     latest = _latest_clicked(shown, events, owner, clicks, free)
-    owner[free] = within(latest, shown.at, events.at[free], window[free])
+    owner[free] = within(latest, shown.slates.at, events.at[free], window[free])
     return owner
 
 
@@ -196,15 +192,15 @@ def _named_owner(shown: _Showings, events: _Events, window: NDArray[np.int64]) -
 
     No event can name a slate before it is made, so a time before it is a wrong clock and is let through.
     """
-    showings = np.sort(pair_codes(shown.slate_idx, shown.pairs, shown.n_pairs))
+    showings = np.sort(pair_codes(shown.slates.slate_idx, shown.pairs, shown.n_pairs))
     real = index_in(pair_codes(events.named, events.pairs, shown.n_pairs), showings) >= 0
-    in_time = within(events.named, shown.at, events.at, window)
+    in_time = within(events.named, shown.slates.at, events.at, window)
     return np.where(real, in_time, UNKNOWN)
 
 
 def _latest_clicked(shown: _Showings, events: _Events, owner: Codes, clicks: Codes, buys: Codes) -> Codes:
     """For each row of `buys`: the latest slate whose item the shopper had clicked by then."""
-    by_time = np.argsort(shown.at, kind="stable")
+    by_time = np.argsort(shown.slates.at, kind="stable")
     rank = np.empty_like(by_time)
     rank[by_time] = np.arange(len(by_time))
     index = LatestBefore(events.pairs[clicks], events.at[clicks])
@@ -217,10 +213,10 @@ def _view_through(shown: _Showings, events: _Events, owner: Codes, feedback: Fee
     """Slate that showed, unclicked, what was bought within its window; UNKNOWN for all other events."""
     through = np.full(len(owner), UNKNOWN, dtype=np.int64)
     free = np.flatnonzero((events.kind == PURCHASE) & (owner < 0))
-    showings = LatestBefore(shown.pairs, shown.at[shown.slate_idx])
-    latest = pick(shown.slate_idx, showings.rows(events.pairs[free], events.at[free]))
+    showings = LatestBefore(shown.pairs, shown.slates.at[shown.slates.slate_idx])
+    latest = pick(shown.slates.slate_idx, showings.rows(events.pairs[free], events.at[free]))
     window = np.full(len(free), feedback.purchase_window, dtype=np.int64)
-    latest = within(latest, shown.at, events.at[free], window)
+    latest = within(latest, shown.slates.at, events.at[free], window)
     clicks = (events.kind == CLICK) & (owner >= 0)
     clicked = np.unique(pair_codes(owner[clicks], events.pairs[clicks], shown.n_pairs))
     was_clicked = index_in(pair_codes(latest, events.pairs[free], shown.n_pairs), clicked) >= 0

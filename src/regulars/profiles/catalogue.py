@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Indices, Instants, Mask
-from regulars.core.clock import Instant
+from regulars.core.clock import FOREVER, NEVER, Instant
 from regulars.core.data import UNKNOWN_PRICE, IdMap, Items
 from regulars.events.schema import Item, ItemChange
 from regulars.profiles.alignment import Alignments
@@ -22,8 +22,6 @@ from regulars.profiles.alignment import Alignments
 KINDS = ("product", "article", "ad")
 PATH = " > "  # joins the names of a category path
 KEPT_VIEWS = 4  # alignments kept: the live model's, the next one's, and those of an evaluation
-FOREVER = 2**62
-NEVER = -(2**62)  # the time of an item that no change has named
 
 ROW = np.dtype(
     [

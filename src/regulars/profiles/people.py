@@ -9,11 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.core.clock import Instant
+from regulars.core.clock import NEVER, Instant
 from regulars.core.data import Users
 from regulars.events.schema import Identify, Tombstone, UserChange
-
-NEVER = -(2**62)
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -237,6 +237,7 @@ class Service:
         without its mappings the key never comes again.
         """
         key = self._known_key(user_id)
+        self.catch_up()  # another process may have joined keys a moment ago
         keys = self.live.keys_of(key)
         until = self.clock.now() + self.settings.events.max_future
         self._write(Tombstone(event_id=_new_id(), timestamp=until, user_key=key))
