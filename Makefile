@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY := passive
 	@touch $@
 
 .stamps/test: .stamps/core bin/setup-tests
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,deep]'
 	@sh bin/setup-tests
 	@touch $@
 

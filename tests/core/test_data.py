@@ -183,3 +183,48 @@ def test_bare_items_know_their_ids_only() -> None:
     assert len(items) == 2
     assert items.ids.index(["b"]).tolist() == [1]
     assert all(len(getattr(items, field)) == 2 for field in items.__dataclass_fields__)
+
+
+# ---- plain columns and sequences -----------------------------------------------------------------------------
+
+
+@given(events=EVENTS)
+def test_plain_columns_become_the_dataset_that_they_say(events: list[tuple[int, int, int, int, float, int]]) -> None:
+    user, item, kind, order, _, at = (np.array(column) for column in zip(*events, strict=True)) if events else (
+        np.zeros(0, dtype=np.int64),) * 6  # fmt: skip
+    data = Dataset.from_events(user, item, (N_USERS, N_ITEMS), at=at, kind=kind, order_idx=order)
+    counted = np.zeros((N_USERS, N_ITEMS))
+    np.add.at(counted, (user, item), 1)
+    np.testing.assert_array_equal(data.user_items.toarray(), counted)
+    rows = data.interactions
+    told = sorted(zip(user, at, item, kind, order, strict=True), key=lambda row: row[:2])  # stable
+    assert [tuple(row) for row in told] == list(
+        zip(rows.user_idx, rows.at, rows.item_idx, rows.kind, rows.order_idx, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([0], [7]), "item_idx.*got 7 to 7.*rows in"),
+        (([-1], [0]), "user_idx.*got -1 to -1.*rows in"),
+        (([0, 1], [0]), "item_idx.*got 1 rows.*wanted 2 rows"),
+        (([[0]], [0]), "user_idx.*got 2 axes"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(columns: tuple[list[int], list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Dataset.from_events(*columns, (N_USERS, N_ITEMS))
+    with pytest.raises(InputError, match=r"at.*got 2 rows"):
+        Dataset.from_events([0], [0], (N_USERS, N_ITEMS), at=[1, 2])
+
+
+def test_bare_sequences_keep_their_order() -> None:
+    histories = Histories.from_sequences([[3, 1, 3], [], [0]], 5)
+    assert histories.indptr.tolist() == [0, 3, 3, 4]
+    assert histories.item_idx.tolist() == [3, 1, 3, 0]
+    assert histories.at.tolist() == [0, 1, 2, 0]
+    assert histories.user_items.toarray()[0].tolist() == [0, 1, 0, 2, 0]
+    late = Histories.from_sequences([[3, 1], [2]], 5, at=[[50, 20], [7]])
+    assert late.item_idx.tolist() == [1, 3, 2]
+    assert late.at.tolist() == [20, 50, 7]

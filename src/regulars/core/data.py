@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices, Instants, Mask, Matrix, as_csr
+from regulars.core.arrays import Floats, Indices, Instants, Mask, Matrix, as_csr, expect
 from regulars.core.clock import Instant
 from regulars.core.errors import InputError
 
@@ -228,21 +228,42 @@ class Dataset:
     def from_matrix(cls, user_items: Any) -> Dataset:
         """Wrap a plain users x items matrix: every stored cell is one purchase of that weight at instant 0."""
         csr = as_csr(user_items)
-        n_users, n_items = csr.shape
-        n = csr.nnz
-        none = np.full(n, -1, dtype=np.int32)
+        rows = np.repeat(np.arange(csr.shape[0], dtype=np.int32), np.diff(csr.indptr))
+        return cls.from_events(rows, csr.indices, csr.shape, weight=csr.data)
+
+    @classmethod
+    def from_events(
+        cls, user_idx: Any, item_idx: Any, shape: tuple[int, int], *, at: Any = None, weight: Any = None,
+        kind: Any = None, session_idx: Any = None, order_idx: Any = None,
+    ) -> Dataset:  # fmt: skip
+        """Wrap plain columns, for people who use the library without a shop; one row an occurrence.
+
+        Left out: `at` 0 (rows of a shopper stay in their order), `weight` 1, `kind` a purchase, no session, no order.
+        """
+        users, given = np.asarray(user_idx, dtype=np.int32), np.asarray(item_idx, dtype=np.int32)
+        for name, column, top in (("user_idx", users, shape[0]), ("item_idx", given, shape[1])):
+            expect(column, name, ndim=1, length=len(users))
+            if len(column) and not 0 <= column.min() <= column.max() < top:
+                raise InputError(name, got=f"{column.min()} to {column.max()}", wanted=f"rows in [0, {top})")
+
+        def filled(name: str, values: Any, dtype: type, absent: int) -> Any:
+            array: Any = np.full(len(users), absent, dtype) if values is None else np.asarray(values, dtype)
+            return expect(array, name, ndim=1, length=len(users))
+
+        when, weights = filled("at", at, np.int64, 0), filled("weight", weight, np.float32, 1)
+        order = np.lexsort((when, users))
         rows = Interactions(
-            user_idx=np.repeat(np.arange(n_users, dtype=np.int32), np.diff(csr.indptr)),
-            item_idx=csr.indices.astype(np.int32),
-            kind=np.full(n, PURCHASE, dtype=np.int8), at=np.zeros(n, dtype=np.int64), weight=csr.data,
-            quantity=np.ones(n, dtype=np.float32), value=np.zeros(n, dtype=np.int64), rating=csr.data.copy(),
-            session_idx=none, order_idx=none, from_slate=np.zeros(n, dtype=np.bool_),
-        )  # fmt: skip
+            user_idx=users, item_idx=given, kind=filled("kind", kind, np.int8, PURCHASE), at=when, weight=weights,
+            quantity=np.ones(len(users), dtype=np.float32), value=np.zeros(len(users), dtype=np.int64),
+            rating=weights.copy(), session_idx=filled("session_idx", session_idx, np.int32, -1),
+            order_idx=filled("order_idx", order_idx, np.int32, -1),
+            from_slate=np.zeros(len(users), dtype=np.bool_),
+        )[order]  # fmt: skip
         nobody = np.zeros(0, dtype=np.int32)
         return cls(
-            as_of=0,
-            users=Users(IdMap(range(n_users)), [{}] * n_users, [()] * n_users),
-            items=Items.bare(str(idx) for idx in range(n_items)),
+            as_of=int(when.max(initial=-1)) + 1 if at is not None else 0,
+            users=Users(IdMap(range(shape[0])), [{}] * shape[0], [()] * shape[0]),
+            items=Items.bare(str(idx) for idx in range(shape[1])),
             interactions=rows,
             shown=Shown(nobody, nobody, nobody.astype(np.int64), nobody.astype(np.int16), nobody.astype(np.bool_)),
         )
@@ -279,6 +300,17 @@ class Histories:
             at=np.zeros(csr.nnz, dtype=np.int64),
             rating=csr.data,
         )
+
+    @classmethod
+    def from_sequences(cls, sequences: Sequence[Any], n_items: int, *, at: Sequence[Any] | None = None) -> Histories:
+        """Histories of bare item sequences, oldest first; without `at`, an item a microsecond."""
+        lengths = np.fromiter((len(each) for each in sequences), dtype=np.int64, count=len(sequences))
+        users = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
+        items = np.concatenate([np.zeros(0, dtype=np.int32), *(np.asarray(each, np.int32) for each in sequences)])
+        starts = np.cumsum(lengths) - lengths
+        when = np.arange(len(items)) - np.repeat(starts, lengths) if at is None else np.concatenate(
+            [np.zeros(0, dtype=np.int64), *(np.asarray(each, np.int64) for each in at)])  # fmt: skip
+        return Dataset.from_events(users, items, (len(sequences), n_items), at=when).histories()
 
     def rows(self, start: int, stop: int) -> Histories:
         """The shoppers `start:stop`; arrays are views."""
