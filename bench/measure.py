@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,15 @@ def _with_peak(measure: Callable[..., Row], args: Sequence[Any]) -> Row:
 
 
 def peak_mb() -> int:
-    """The most memory that this process has held, in MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """The most memory that this process has held, in MB.
+
+    Linux's own high-water mark where there is one: what `getrusage` says begins with the size of the parent.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024)
+    except (OSError, StopIteration):
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 @contextmanager
@@ -80,3 +88,17 @@ def next_item(top: NDArray[np.int32], target: NDArray[Any], ks: Sequence[int], h
         row[f"ndcg@{k}"] = round(float((inside / np.log2(rank + 2)).mean()), 4)
         row[f"mrr@{k}"] = round(float((inside / (rank + 1)).mean()), 4)
     return row
+
+
+def across_seeds(rows: Sequence[Row], metrics: Sequence[str]) -> Row:
+    """One row out of one for each seed: the mean of each metric, and its lowest and highest value."""
+    whole = {**rows[0], "seeds": len(rows)}
+    for name in metrics:
+        values = [float(row[name]) for row in rows]
+        whole[name] = round(sum(values) / len(values), 4)
+        if len(rows) > 1:
+            whole[f"{name}_low"], whole[f"{name}_high"] = min(values), max(values)
+    for name in ("seconds", "cpu_seconds", "score_seconds"):
+        if name in whole:
+            whole[name] = round(sum(row[name] for row in rows) / len(rows), 2)
+    return whole
