@@ -19,6 +19,7 @@ from regulars.core.errors import RegularsError, StorageError, WrongUse
 
 if TYPE_CHECKING:
     from regulars.app import App
+    from regulars.core.settings import Settings
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -93,12 +94,10 @@ def _write(path: Path, text: str) -> None:
         raise StorageError(str(path), got=str(error), wanted="a file that can be written") from error
 
 
-def _known_models(names: tuple[str, ...]) -> None:
-    """A misspelt model is an error before anything is read, not a model left out."""
-    from regulars.models.registry import model_class
+def _known_models(settings: Settings) -> None:
+    from regulars.models.registry import check_models
 
-    for name in names:
-        model_class(name)
+    check_models(settings.train.models, settings.models)
 
 
 def _say(text: str) -> None:
@@ -170,7 +169,7 @@ def train(
     from regulars import pipeline
 
     with _open(home) as app:
-        _known_models(app.settings.train.models)
+        _known_models(app.settings)
         report = pipeline.train_once(app, say=_say, gate=gate)
     _print(report.to_json() if as_json else report.text())
 
@@ -187,7 +186,7 @@ def evaluate(
     from regulars.evaluate import plot as charts
 
     with _open(home, train__models=models or None) as app:
-        _known_models(app.settings.train.models)
+        _known_models(app.settings)
         rows = pipeline.evaluate_once(app, say=_say)
     if plot is not None:
         _write(plot, charts.to_html(rows))

@@ -16,7 +16,7 @@ from regulars.app import App
 from regulars.core.clock import SECOND
 from regulars.core.errors import WrongUse
 from regulars.core.settings import FILE_NAME, Settings, load_settings
-from regulars.models.registry import model_class
+from regulars.models.registry import check_models
 from regulars.rank.versions import CURRENT
 from regulars.serve import server
 from regulars.serve.service import Service
@@ -37,8 +37,7 @@ def run(home: Path, flags: Mapping[str, Any], say: Callable[[str], None]) -> Non
         raise WrongUse(str(home), got="a folder without " + FILE_NAME, wanted="a shop's folder",
                        remedy=f"Run `regulars init {home}` first, or name another folder with --home.")  # fmt: skip
     settings = load_settings(home, flags=flags)
-    for name in settings.train.models:
-        model_class(name)
+    check_models(settings.train.models, settings.models)
     server.log_to_stderr(as_json=settings.serve.log == "json")
 
     def announce(opened: server.Opened) -> None:

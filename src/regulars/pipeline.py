@@ -24,7 +24,7 @@ from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
 from regulars.core.errors import InputError, ModelError, RegularsError
 from regulars.core.rng import generator
-from regulars.core.settings import FeedbackSettings, Settings
+from regulars.core.settings import MODELS, FeedbackSettings, Settings
 from regulars.evaluate import offline
 from regulars.evaluate.gate import Verdict, judge
 from regulars.evaluate.offline import Ranker, Row
@@ -32,7 +32,7 @@ from regulars.evaluate.split import Targets, sample, targets
 from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
 from regulars.models.base import Model
-from regulars.models.registry import model_class
+from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
@@ -185,7 +185,8 @@ def version_name(at: Instant, taken: Sequence[str]) -> str:
 
 def ranking_settings(settings: Settings) -> dict[str, Any]:
     """What another training needs to repeat this one's choices: the sections that decide a slate."""
-    return {name: asdict(getattr(settings, name)) for name in ("clean", "profiles", "train", "rank")}
+    parts = {name: asdict(getattr(settings, name)) for name in ("clean", "profiles", "train", "rank")}
+    return {**parts, MODELS: settings.models}
 
 
 # --- fitting
@@ -197,7 +198,7 @@ def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dic
     left_out: dict[str, str] = {}
 
     def fit(name: str) -> Model:
-        model = model_class(name)()
+        model = make_model(name, settings.models.get(name))
         need = model.estimate_mb(data.shape, len(data.interactions))
         if need > settings.train.memory_mb:
             raise InputError(name, got=f"about {need:,.0f} MB", wanted=f"{settings.train.memory_mb} MB at most")
@@ -319,7 +320,7 @@ def rankers_of(trial: Trial) -> dict[str, Ranker]:
     """Every model alone, and the slate; popularity is always there."""
     models, before = dict(trial.bundle.models), trial.before
     if FLOOR not in models:
-        models[FLOOR] = model_class(FLOOR)().fit(before)
+        models[FLOOR] = make_model(FLOOR).fit(before)
     rankers = {name: offline.model_ranker(model, before, before.as_of, K) for name, model in models.items()}
     return {name: once(ranker) for name, ranker in {**rankers, SLATE: slate_ranker(trial)}.items()}
 
@@ -359,8 +360,10 @@ def gate_verdict(
 
 def settings_of(settings: Settings, saved: Mapping[str, Any]) -> Settings:
     """The settings that a version was trained with (as its facts keep them), as far as they decide a slate."""
-    sections = {name: _typed(getattr(settings, name), values) for name, values in saved.items()}
-    return replace(settings, **sections)
+    kept = {MODELS: {}, **saved}
+    parts = {name: values if name == MODELS else _typed(getattr(settings, name), values)
+             for name, values in kept.items()}  # fmt: skip
+    return replace(settings, **parts)
 
 
 def _typed(section: Any, values: Mapping[str, Any]) -> Any:

@@ -32,7 +32,7 @@ from regulars.core.settings import Settings, load_settings
 from regulars.evaluate.plot import to_html
 from regulars.evaluate.stats import paired_t, t_interval
 from regulars.events.schema import Event, Interaction
-from regulars.models.registry import model_class
+from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
@@ -176,7 +176,10 @@ class DryPolicy(ProductPolicy):
 
 def plain_bundle(names: Sequence[str], data: Dataset, settings: Settings) -> Bundle:
     """A version whose scores are the first model's; a second one only fills up."""
-    models = {name: model_class(name)().fit(data, generator(settings.train.seed, "fit", name)) for name in names}
+    models = {
+        name: make_model(name, settings.models.get(name)).fit(data, generator(settings.train.seed, "fit", name))
+        for name in names
+    }
     row = np.array([weight for place in range(len(names)) for weight in (1.0 / 10**place, 0.0)], dtype=np.float32)
     prior = Blend.prior(tuple(names))
     blend = Blend(prior.sources, np.stack([row, row]), 0.0, prior.not_due, prior.fatigue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -16,6 +17,7 @@ from regulars.core.settings import Span, sections
 from regulars.evaluate.offline import Row
 from regulars.events.ingest import ImportReport
 from regulars.events.schema import Profile, Slate
+from regulars.models.registry import MODELS, model_class
 from regulars.profiles.catalogue import Catalogue
 from regulars.profiles.describe import describe
 
@@ -107,6 +109,7 @@ def doctor(app: App, *, settings: bool, as_json: bool) -> Any:
     findings = examine(app)
     if settings:
         findings["settings"] = {name: asdict(getattr(app.settings, name)) for name in sections()}
+        findings["settings"]["models"] = app.settings.models
     if as_json:
         return findings
     return "\n".join(_doctor_lines(app, findings, settings))
@@ -184,6 +187,8 @@ def settings_lines(app: App) -> list[str]:
                 lines += [f"  {spec.name:18} {spec.metadata['help']}:", f"  {'':18}   {value}"]
             else:
                 lines.append(f"  {spec.name:18} {value:{WIDE}} {spec.metadata['help']}")
+    for name, values in app.settings.models.items():
+        lines += [f"[models.{name}]", *(f"  {key:18} {written(value)}" for key, value in values.items())]
     return lines
 
 
@@ -214,7 +219,22 @@ def settings_reference() -> str:
         for spec in fields(kind):
             default, text = getattr(kind(), spec.name), spec.metadata["help"]
             lines.append(f"| `{spec.name}` | `{written(default)}` | {_takes(spec.metadata, default)} | {text} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_models_reference()]) + "\n"
+
+
+def _models_reference() -> list[str]:
+    """What each model can be made with, and what it says of itself."""
+    lines = [
+        "", "## [models.NAME]", "", "What a model of `[train] models` is made with; the rest keeps its default.",
+        "In the environment: `REGULARS_MODELS_ALS='{ factors = 128 }'`.", "",
+        "| model | what it is | settings |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    for name in MODELS:
+        kind = model_class(name)
+        given = [f"`{key} = {written(spec.default)}`" for key, spec in inspect.signature(kind).parameters.items()]
+        told = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
+        lines.append(f"| `{name}` | {told} | {', '.join(given)} |")
+    return lines
 
 
 def _takes(metadata: Mapping[str, Any], default: Any) -> str:

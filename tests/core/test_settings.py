@@ -154,3 +154,27 @@ def test_the_hash_of_a_ranking() -> None:
     assert {Settings().change(**change).ranking_hash() for change in same} == {hashed}
     hashes = {Settings().change(**change).ranking_hash() for change in other}
     assert len(hashes | {hashed}) == 6
+
+
+def test_models_settings_come_from_the_file_the_environment_and_flags(tmp_path: Path) -> None:
+    (tmp_path / "regulars.toml").write_text(
+        "[models.als]\nfactors = 128\nalpha = 3.3\n[models.item-knn]\nk = 50\n", encoding="utf-8"
+    )
+    env = {"REGULARS_MODELS_ITEM_KNN": "{ shrink = 0.0 }"}
+    settings = load_settings(tmp_path, env=env, flags={"models.als": {"alpha": 10}})
+    assert settings.models == {"als": {"factors": 128, "alpha": 10}, "item-knn": {"k": 50, "shrink": 0.0}}
+    assert settings.ranking_hash() != Settings().ranking_hash()
+    assert load_settings(tmp_path, env={}).ranking_hash() != settings.ranking_hash()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (3, "got 3, wanted a table"),
+        ("factors = 3", "got 'factors = 3', wanted a table"),
+        ({"factors": {"a": 1}}, r"\[models.als\] factors: got {'a': 1}, wanted a number"),
+    ],
+)
+def test_models_settings_that_are_no_table(value: object, reason: str) -> None:
+    with pytest.raises(SettingError, match=reason):
+        Settings().change(models={"als": value})

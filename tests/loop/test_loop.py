@@ -16,7 +16,7 @@ from regulars.app import App
 from regulars.core.clock import DAY, MINUTE, ManualClock
 from regulars.core.errors import WrongUse
 from regulars.events.schema import Decision, Slate
-from regulars.pipeline import evaluate_once, train_once
+from regulars.pipeline import evaluate_once, settings_of, train_once
 from regulars.rank.bundle import Bundle
 
 WHO = "S000003"
@@ -139,3 +139,17 @@ def test_rollback_serves_the_version_before(copy: App) -> None:
     assert copy.versions.rollback() == first
     copy.service.refresh()
     assert copy.recommend(WHO).model_version == first
+
+
+def test_a_shops_own_settings_of_a_model_are_learned_with_and_kept(copy: App) -> None:
+    flags = {"train.models": "popular,item-knn", "models.item-knn": {"k": 3}}
+    with App.open(copy.home, flags=flags, clock=copy.clock) as other:
+        version = train_once(other, gate=False).version
+        bundle = other.bundle()
+        assert bundle is not None
+        assert bundle.models["item-knn"].get_params()["k"] == 3
+        facts = other.versions.about(version)["facts"]
+    again = settings_of(copy.settings, facts["settings"])
+    assert again.models == {"item-knn": {"k": 3}}
+    assert again.ranking_hash() == other.settings.ranking_hash() != copy.settings.ranking_hash()
+    assert settings_of(other.settings, {}).models == {}  # a version from before there was a choice

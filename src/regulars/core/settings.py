@@ -23,6 +23,7 @@ from regulars.core.clock import DAY, MINUTE, format_duration, parse_duration
 from regulars.core.errors import InputError, SettingError
 
 FILE_NAME = "regulars.toml"
+MODELS = "models"  # the section whose tables belong to models, which alone know what they take
 NOT_SETTINGS = ("REGULARS_HOME", "REGULARS_DATA", "REGULARS_FAIL_POINT")  # variables that mean something else
 
 
@@ -175,9 +176,10 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     rank: RankSettings = field(default_factory=RankSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # [models.NAME]: what NAME is made with
 
     def ranking_hash(self) -> str:
-        """Hash of what decides a slate, exploration apart: [clean], [profiles], [train], [rank]."""
+        """Hash of what decides a slate, exploration apart: [clean], [profiles], [train], [models], [rank]."""
         return self._ranking_hash
 
     @cached_property
@@ -188,6 +190,8 @@ class Settings:
         for name in ("every", "gate", "keep", "threads", "memory_mb"):
             del parts["train"][name]
         del parts["clean"]["memory"]
+        if self.models:
+            parts["models"] = {name: dict(values) for name, values in self.models.items()}
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest()
 
     def change(self, **sections: Mapping[str, Any]) -> Settings:
@@ -231,7 +235,7 @@ def _read_file(settings: Settings, path: Path) -> Settings:
     for section, values in table.items():
         if not isinstance(values, dict):
             raise SettingError(f"{path}: {section}", got=repr(values), wanted=f"a table [{section}]")
-        _known(section, sections(), f"{path}: [{section}]")
+        _known_section(section, str(path))
         for key, value in values.items():
             settings = _put(settings, section, key, value, str(path))
     return settings
@@ -243,8 +247,14 @@ def _known(name: str, names: Mapping[str, Any], where: str) -> None:
         raise SettingError(where, got=f"unknown name {name!r}", wanted=f"{near[0]!r}", remedy="Correct the name.")
 
 
+def _known_section(section: str, where: str) -> None:
+    _known(section, {**sections(), MODELS: None}, f"{where}: [{section}]")
+
+
 def _put(settings: Settings, section: str, key: str, value: Any, where: str) -> Settings:
-    _known(section, sections(), f"{where}: [{section}]")
+    _known_section(section, where)
+    if section == MODELS:
+        return _put_model(settings, key.replace("_", "-"), value, where)
     part = getattr(settings, section)
     specs = {spec.name: spec for spec in fields(part)}
     place = f"{where}: [{section}] {key}"
@@ -256,6 +266,26 @@ def _put(settings: Settings, section: str, key: str, value: Any, where: str) -> 
         checked = {**current, **checked}
     _check_range(checked, spec.metadata, place)
     return replace(settings, **{section: replace(part, **{key: checked})})
+
+
+def _put_model(settings: Settings, name: str, value: Any, where: str) -> Settings:
+    """What one model is made with; the model itself checks it, in the registry."""
+    place = f"{where}: [{MODELS}.{name}]"
+    table = _inline(value, place) if isinstance(value, str) else value
+    if not isinstance(table, Mapping):
+        raise SettingError(place, got=repr(value), wanted="a table, such as { factors = 128 }")
+    for key, given in table.items():
+        if not isinstance(given, str | int | float):
+            raise SettingError(f"{place} {key}", got=repr(given), wanted="a number, a text, true or false")
+    mine = {**settings.models.get(name, {}), **table}
+    return replace(settings, models={**settings.models, name: mine})
+
+
+def _inline(text: str, place: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(place, got=repr(text), wanted="a table, such as { factors = 128 }") from error
 
 
 def _check_entries(key: str, given: dict[str, float], known: dict[str, float], place: str) -> None:

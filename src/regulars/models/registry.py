@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from regulars.core.errors import SettingError
 from regulars.models.base import Model, read_manifest
@@ -30,6 +33,23 @@ def model_class(name: str) -> type[Model]:
     module, _, attribute = MODELS[name].partition(":")
     found: type[Model] = getattr(importlib.import_module(f"regulars.models.{module}"), attribute)
     return found
+
+
+def make_model(name: str, params: Mapping[str, Any] | None = None) -> Model:
+    """A model made with these of its settings, as `[models.NAME]` of a shop names them."""
+    kind, given = model_class(name), dict(params or {})
+    known = inspect.signature(kind).parameters
+    for key in given.keys() - known.keys():
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0)
+        wanted = repr(near[0]) if near else "nothing"
+        raise SettingError(f"[models.{name}]", got=f"unknown name {key!r}", wanted=wanted, remedy="Correct the name.")
+    return kind(**given)
+
+
+def check_models(names: Iterable[str], params: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a misspelt model or setting before anything is read, where a training would leave the model out."""
+    for name in [*names, *params]:
+        make_model(name, params.get(name))
 
 
 def load_model(folder: Path) -> Model:
