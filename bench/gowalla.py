@@ -1,0 +1,174 @@
+"""Gowalla, the split of LightGCN: full ranking, train items masked, Recall@20 and NDCG@20.
+
+Every model is fitted on the whole train part, with the settings below; the test part is read once a model. They were
+chosen by NDCG@20 on a validation part: a random fifth of each shopper's train items held out (the share that the
+test part has of all pairs), fitted on the rest, 6,000 random shoppers ranked; `--preset validation` repeats that
+search over GRID. Such a random hold-out is known to rank *models* otherwise than the test part does (it prefers
+rp3beta), so it only chose settings within a model.
+
+`blend` is the plain sum of the z-scores of the models in BLEND, equal weights fixed beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from measure import Row, across_seeds, apart, chosen, clocked, ranked
+from regulars.core.arrays import as_csr
+from regulars.core.data import Histories
+from regulars.evaluate.metrics import judge, ndcg, recall
+from regulars.models.registry import make_model
+
+K = 20
+SHAPE = (29_858, 40_981)
+HELD_OUT = 0.2  # of a shopper's train items, for validation
+RANKED = 6_000  # shoppers that validation ranks
+PROTOCOL = (
+    "full ranking of 40,981 items, train items masked, k 20, recall over all test items, ideal list min(20, test), "
+    "fitted on the whole train part"
+)
+VALIDATION = f"{PROTOCOL} but a random fifth of each shopper's items, which is to be found by {RANKED:,} shoppers"
+Settings = dict[str, Any]
+SETTINGS: Mapping[str, Settings] = {
+    "popular": {},
+    "item-knn": {"k": 100, "shrink": 10.0, "user_power": 0.5},
+    "als": {"factors": 256, "alpha": 33.3, "reg": 0.001, "epochs": 10},
+}
+GRID: Mapping[str, Sequence[Settings]] = {
+    "popular": [{}],
+    "item-knn": [
+        {"k": k, "shrink": shrink, "user_power": power}
+        for k in (100, 400) for shrink in (0.0, 10.0) for power in (0.5, 1.0)
+    ],
+    "als": [
+        {"factors": 256, "alpha": alpha, "reg": reg, "epochs": 10}
+        for alpha in (10.0, 33.3, 100.0) for reg in (0.001, 0.003)
+    ],
+}  # fmt: skip
+BLEND: Sequence[str] = ("item-knn", "als")
+RANDOM = {"als"}  # another seed, other numbers: `--seeds` counts for these
+# BARS, leaderboard of matching models on this split (openbenchmark/BARS); the last four from their papers
+PUBLISHED: Mapping[str, tuple[float, float]] = {
+    "item-knn": (0.1570, 0.1214), "bpr": (0.1627, 0.1378), "slim": (0.1699, 0.1382), "ease": (0.1765, 0.1467),
+    "neumf": (0.1399, 0.1212), "mult-vae": (0.1641, 0.1335), "ngcf": (0.1570, 0.1327),
+    "lightgcn": (0.1820, 0.1547), "gf-cf": (0.1849, 0.1518), "ultragcn": (0.1862, 0.1580),
+    "mf-ccl": (0.1837, 0.1493), "simplex": (0.1872, 0.1557),
+    "user-knn": (0.1685, 0.1370), "rp3beta": (0.1829, 0.1520),  # Anelli et al. 2023
+    "bspm": (0.1920, 0.1597), "graph-filter": (0.1941, 0.1616),  # Choi et al. 2023; ChebyCF, Kim et al. 2025
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to fit on, and the items to find for some of its shoppers."""
+
+    train: sp.csr_array
+    shoppers: NDArray[np.int64]
+    wanted: sp.csr_array  # one row a shopper
+
+
+def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test") -> dict[str, Any]:
+    """One row a model, each measured in a process of its own; or a row a setting with `preset` validation."""
+    if preset not in ("test", "validation"):
+        raise SystemExit(f"--preset: got {preset!r}, wanted test or validation")
+    names = chosen(models, [*SETTINGS, "blend"] if preset == "test" else list(GRID))
+    rows = [row for name in names for row in _rows(data, name, seeds, preset)]
+    if preset == "test":
+        rows += [{"model": name, "by": "published", "subset": "all", "recall@20": found[0], "ndcg@20": found[1]}
+                 for name, found in PUBLISHED.items()]  # fmt: skip
+    return {"protocol": PROTOCOL if preset == "test" else VALIDATION, "rows": rows}
+
+
+def _rows(data: Path, name: str, seeds: int, preset: str) -> list[Row]:
+    """One row, or with `validation` one for each setting."""
+    if preset == "validation":
+        return [apart(measure, data, {name: params}, preset, 0) for params in GRID[name]]
+    parts = {each: SETTINGS[each] for each in (BLEND if name == "blend" else [name])}
+    repeats = seeds if RANDOM & parts.keys() else 1
+    return [across_seeds([apart(measure, data, parts, preset, seed) for seed in range(repeats)],
+                         ["recall@20", "ndcg@20"])]  # fmt: skip
+
+
+def measure(data: Path, parts: Mapping[str, Settings], preset: str, seed: int) -> Row:
+    """Fit and rank one model, or several as one blend; seconds are those of the fits, kernels compiled before."""
+    trial = test_trial(data) if preset == "test" else validation_trial(data)
+    models = [make_model(name, params) for name, params in parts.items()]
+    few = trial.train[:50]
+    for model in models:
+        model.fit(few).score(Histories.from_matrix(few), 0)
+    row: Row = {"model": "blend" if len(parts) > 1 else next(iter(parts)), "by": "ours", "subset": "all"}
+    with clocked(row):
+        for model in models:
+            model.fit(trial.train, np.random.default_rng(seed))
+
+    def score(histories: Histories) -> NDArray[np.float32]:
+        scores = models[0].score(histories, 0)
+        if len(models) > 1:
+            _standard(scores)
+        for model in models[1:]:
+            scores += _standard(model.score(histories, 0))
+        return scores
+
+    with clocked(row, "score_"):
+        top = ranked(score, Histories.from_matrix(trial.train[trial.shoppers]), K, mask_seen=True)
+    row |= figures(top, trial.wanted) | {"threads": max(each.get("threads", 1) for each in parts.values())}
+    return row | {"settings": dict(parts) if len(parts) > 1 else models[0].get_params()}
+
+
+def _standard(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row with mean 0 and deviation 1, in its place, so that models of different scales add."""
+    scores -= scores.mean(axis=1, keepdims=True)
+    scores /= np.maximum(scores.std(axis=1, keepdims=True), np.float32(1e-12))
+    return scores
+
+
+def figures(top: NDArray[np.int32], wanted: sp.csr_array) -> Row:
+    """Means over the shoppers who have something to be found."""
+    judged = judge(top, wanted)
+    return {
+        "users": int((judged.n_relevant > 0).sum()), "recall@20": round(float(np.nanmean(recall(judged, K))), 4),
+        "ndcg@20": round(float(np.nanmean(ndcg(judged, K))), 4),
+    }  # fmt: skip
+
+
+def test_trial(data: Path) -> Trial:
+    """Fit on the train file, find the test file."""
+    return Trial(_matrix(data, "train"), np.arange(SHAPE[0]), _matrix(data, "test"))
+
+
+test_trial.__test__ = False  # type: ignore[attr-defined]  # a name for people, no test for pytest
+
+
+def validation_trial(data: Path) -> Trial:
+    """The same made of the train file alone."""
+    return held_out(_matrix(data, "train"), RANKED, np.random.default_rng(0))
+
+
+def held_out(train: sp.csr_array, n_ranked: int, rng: np.random.Generator) -> Trial:
+    """A random fifth of each shopper's items to be found (one at least, of two or more), the rest to fit on."""
+    lengths = np.diff(train.indptr)
+    users = np.repeat(np.arange(train.shape[0]), lengths)
+    order = np.lexsort((rng.random(train.nnz), users))
+    place = np.arange(train.nnz) - np.repeat(train.indptr[:-1], lengths)
+    n_out = np.where(lengths > 1, np.maximum(1, np.rint(HELD_OUT * lengths)), 0)
+    out = np.zeros(train.nnz, dtype=np.bool_)
+    out[order] = place < np.repeat(n_out, lengths)
+    shoppers = np.sort(rng.permutation(train.shape[0])[:n_ranked])
+    cells = [as_csr(sp.coo_array((train.data[keep], (users[keep], train.indices[keep])), shape=train.shape))
+             for keep in (~out, out)]  # fmt: skip
+    return Trial(cells[0], shoppers, cells[1][shoppers])
+
+
+def _matrix(data: Path, part: str) -> sp.csr_array:
+    """Ones, shoppers x items; ids are rows as they are."""
+    table = pq.read_table(data / "gowalla_lightgcn" / f"{part}.parquet")
+    cells = table["user_id"].to_numpy(), table["item_id"].to_numpy()
+    return as_csr(sp.coo_array((np.ones(table.num_rows, dtype=np.float32), cells), shape=SHAPE))
