@@ -48,6 +48,13 @@ def knows_the_checkerboard(name: str, dataset_of: Shop) -> None:
     np.testing.assert_array_equal(first[:, 0], hidden)
 
 
+def knows_the_blocks(name: str, dataset_of: Shop) -> None:
+    """A direction a block: with more of them than blocks, a matrix is told as it is, and nothing is hidden."""
+    taken, hidden = checkerboard()
+    first, _ = build(name, factors=3).fit(taken).recommend(taken, k=1)
+    np.testing.assert_array_equal(first[:, 0], hidden)
+
+
 def knows_ratings(name: str, dataset_of: Shop) -> None:
     """Own block 5, others 1; of two unrated items the one of the own block comes first."""
     taken, hidden = checkerboard(items=8)
@@ -114,6 +121,7 @@ KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "content": knows_likeness,
     "random": knows_evenness,
     "mf": knows_ratings,
+    "pure-svd": knows_the_blocks,
 }
 
 

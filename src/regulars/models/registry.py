@@ -19,6 +19,8 @@ MODELS = {
     "item-knn": "item_knn:ItemKNN",
     "ease": "ease:EASE",
     "als": "als:ALS",
+    "pure-svd": "pure_svd:PureSVD",
+    "graph-filter": "graph_filter:GraphFilter",
     "mf": "mf:MF",
     "content": "content:Content",
     "random": "random:Random",
