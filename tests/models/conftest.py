@@ -28,10 +28,15 @@ def from_events(events: Table, shape: tuple[int, int], as_of: int = AS_OF) -> Da
         weight=np.where(kind == PURCHASE, 1.0, 0.25).astype(np.float32), quantity=np.ones(n, dtype=np.float32),
         value=np.zeros(n, dtype=np.int64),
         rating=np.where(kind == RATING, 1 + item % 5, np.nan).astype(np.float32),
-        session_idx=np.arange(n, dtype=np.int32), order_idx=np.arange(n, dtype=np.int32),
+        session_idx=np.cumsum(_begins(user), dtype=np.int32), order_idx=np.arange(n, dtype=np.int32),
         from_slate=np.zeros(n, dtype=np.bool_),
     )  # fmt: skip
     return replace(Dataset.from_matrix(np.zeros(shape)), as_of=as_of, interactions=interactions)
+
+
+def _begins(user: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where a session begins: with each shopper, and after every third event of all."""
+    return np.asarray((np.diff(user, prepend=-1) != 0) | (np.arange(len(user)) % 3 == 0))
 
 
 @pytest.fixture

@@ -114,6 +114,16 @@ def knows_evenness(name: str, dataset_of: Shop) -> None:
     assert ((counts - 500) ** 2 / 500).sum() < 41.0
 
 
+def knows_what_follows(name: str, dataset_of: Shop) -> None:
+    """Everybody walks one circle of items, each from another start: after an item comes the next of the circle."""
+    events = [(user, (user + step) % 6, VIEW, AS_OF - (9 - step) * DAY) for user in range(6) for step in range(3)]
+    model = build(name).fit(dataset_of(events, (6, 6)))
+    walked = dataset_of([(0, 4, VIEW, AS_OF - DAY), (0, 1, VIEW, AS_OF - 1)], (1, 6)).histories()
+    items, scores = model.recommend(walked, k=2)
+    assert items.tolist() == [[2, 3]]
+    np.testing.assert_allclose(scores[0], [2, 1 / 2])  # twice at distance 1, once at distance 2
+
+
 KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "popular": knows_counts,
     "trending": knows_a_wave,
@@ -122,6 +132,7 @@ KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "random": knows_evenness,
     "mf": knows_ratings,
     "pure-svd": knows_the_blocks,
+    "sequential-rules": knows_what_follows,
 }
 
 

@@ -21,6 +21,8 @@ MODELS = {
     "als": "als:ALS",
     "pure-svd": "pure_svd:PureSVD",
     "graph-filter": "graph_filter:GraphFilter",
+    "co-occurrence": "co_occurrence:CoOccurrence",
+    "sequential-rules": "sequential_rules:SequentialRules",
     "mf": "mf:MF",
     "content": "content:Content",
     "random": "random:Random",
