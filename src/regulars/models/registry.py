@@ -25,6 +25,7 @@ MODELS = {
     "sequential-rules": "sequential_rules:SequentialRules",
     "mf": "mf:MF",
     "content": "content:Content",
+    "next-basket": "next_basket:NextBasket",
     "random": "random:Random",
 }
 
