@@ -26,6 +26,7 @@ BENCHES = {
     "ml1m-ncf": ("ml1m_ncf", "2 minutes"),
     "gowalla": ("gowalla", "1 hour, at most 20 minutes a model"),
     "tafeng": ("tafeng", "3 minutes"),
+    "knn-speed": ("knn_speed", "3 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),

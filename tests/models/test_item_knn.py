@@ -13,7 +13,7 @@ from implicit.nearest_neighbours import CosineRecommender
 
 from regulars.core.data import Histories
 from regulars.models.item_knn import ItemKNN
-from regulars.models.neighbours import nearest
+from regulars.models.nearest import nearest
 
 
 def ratings(n_users: int = 60, n_items: int = 15, seed: int = 0) -> np.ndarray:

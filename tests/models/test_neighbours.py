@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from regulars.core.data import Items
 from regulars.models import neighbours
 from regulars.models.content import Content, _price_bands
-from regulars.models.neighbours import nearest, nearest_rows, strongest
+from regulars.models.neighbours import nearest_rows, strongest
+from regulars.models.nearest import nearest
 
 
 def titles(n: int, seed: int = 0) -> sp.csr_array:

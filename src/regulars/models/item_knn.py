@@ -17,7 +17,7 @@ from regulars.core.data import Dataset, Histories
 from regulars.models.base import Can, Model, check_range
 from regulars.models.history import history_weights
 from regulars.models.links import add_links, leading_links
-from regulars.models.neighbours import nearest
+from regulars.models.nearest import nearest
 
 
 class ItemKNN(Model):

@@ -1,8 +1,7 @@
-"""The nearest columns of a sparse matrix by cosine; shared by item-knn and content.
+"""The nearest rows of a sparse matrix by inner product, with a bound on work; what `content` is made of.
 
-Row by row over the matrix and its transpose, never more than one row of the result dense. `nearest` is exact.
-`nearest_rows` is too while that is cheap, then walks the telling features of a row and scores a shortlist in full:
-prefix filtering (Bayardo, Ma & Srikant 2007) with a bound on work in place of one on likeness.
+Exact while that is cheap (`nearest.nearest`), then a row's telling features are walked and a shortlist is scored in
+full: prefix filtering (Bayardo, Ma & Srikant 2007) with a bound on work in place of one on likeness.
 """
 
 from __future__ import annotations
@@ -13,26 +12,12 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Cells, Floats, Indices, Matrix, cells_of
 from regulars.core.jit import in_chunks, kernel
-from regulars.core.topk import sink
 from regulars.models.base import all_cores
+from regulars.models.nearest import empty_heaps, links_of, nearest, offer
 
 WALK = 3_000_000_000  # cells of features that all rows together may walk: some 15 s of one core
 SHORTLIST = 5  # rows scored in full, in multiples of the neighbours wanted
 BANDS = 512  # steps of likeness that a shortlist tells apart
-
-
-def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1) -> Matrix:
-    """The `k` most cosine-similar other items of each item, CSR `(n_items, n_items)`; positive ones only."""
-    user_items = _without_zeros(user_items)
-    by_user, by_item = cells_of(user_items), cells_of(user_items.T.tocsr())
-    norms = np.sqrt(np.asarray((user_items * user_items).sum(axis=0), dtype=np.float32))
-    ids, scores = _heaps(user_items.shape[1], k)
-
-    def work(start: int, stop: int) -> None:
-        _nearest_rows(start, stop, by_item, by_user, norms, np.float32(shrink), ids, scores)
-
-    in_chunks(work, len(ids), threads=threads or all_cores(), chunk=256)
-    return _links(ids, scores)
 
 
 def nearest_rows(rows: Matrix, k: int, threads: int = 1, walk: int = WALK) -> Matrix:
@@ -48,13 +33,13 @@ def nearest_rows(rows: Matrix, k: int, threads: int = 1, walk: int = WALK) -> Ma
     most = max(k, walk // rows.shape[0])
     ordered = _telling_first(_without_zeros(rows), spread)
     by_row, by_feature = cells_of(ordered), cells_of(strongest(ordered.T.tocsr(), most))
-    ids, scores = _heaps(rows.shape[0], k)
+    heaps = empty_heaps(rows.shape[0], k)
 
     def work(start: int, stop: int) -> None:
-        _likely_rows(start, stop, by_row, by_feature, most, SHORTLIST * k, ids, scores)
+        _likely_rows(start, stop, by_row, by_feature, most, SHORTLIST * k, *heaps)
 
-    in_chunks(work, len(ids), threads=threads or all_cores(), chunk=1024)
-    return _links(ids, scores)
+    in_chunks(work, rows.shape[0], threads=threads or all_cores(), chunk=1024)
+    return links_of(heaps)
 
 
 def strongest(rows: Matrix, most: int) -> Matrix:
@@ -86,22 +71,6 @@ def _telling_first(rows: Matrix, spread: NDArray[np.float64]) -> Matrix:
     return ordered
 
 
-def _heaps(n: int, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Ids and scores of the best of each row, with nothing in them yet."""
-    width = max(1, min(k, n - 1))
-    return np.full((n, width), n, dtype=np.int32), np.zeros((n, width), dtype=np.float32)
-
-
-def _links(ids: Indices, scores: Floats) -> Matrix:
-    """The positive ones of the best, as a square CSR."""
-    kept = scores > 0
-    indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1))))
-    if indptr[-1] <= np.iinfo(np.int32).max:  # else scipy widens the ids too, and every score would copy them back
-        indptr = indptr.astype(np.int32)
-    found: Matrix = sp.csr_array((scores[kept], ids[kept], indptr), shape=(len(ids), len(ids)))
-    return found
-
-
 def _without_zeros(matrix: Matrix) -> Matrix:
     """Drop stored zeros: the kernels take a sum of 0 for an item not met yet, and would meet it twice."""
     if matrix.data.all():
@@ -109,43 +78,6 @@ def _without_zeros(matrix: Matrix) -> Matrix:
     kept: Matrix = matrix.copy()
     kept.eliminate_zeros()
     return kept
-
-
-@kernel
-def _offer(score: float, idx: int, best: Floats, best_ids: Indices) -> None:
-    """Put an item on the heap if it is better than the worst there; ties go to the lower index."""
-    if score > best[0] or (score == best[0] and idx < best_ids[0]):
-        best[0], best_ids[0] = score, idx
-        sink(best, best_ids, len(best_ids))
-
-
-@kernel
-def _nearest_rows(
-    start: int, stop: int, by_item: Cells, by_user: Cells, norms: Floats, shrink: np.float32, ids: Indices,
-    scores: Floats,
-) -> None:  # fmt: skip
-    """Dot products of one item with all that share a shopper, and the best of them on a heap."""
-    item_indptr, item_users, item_data = by_item
-    user_indptr, user_items, user_data = by_user
-    total = np.zeros(len(norms), dtype=np.float32)
-    seen = np.empty(len(norms), dtype=np.int32)
-    for item in range(start, stop):
-        n_seen = 0
-        for at in range(item_indptr[item], item_indptr[item + 1]):
-            user, weight = item_users[at], item_data[at]
-            for cell in range(user_indptr[user], user_indptr[user + 1]):
-                other = user_items[cell]
-                if total[other] == 0:
-                    seen[n_seen] = other
-                    n_seen += 1
-                total[other] += weight * user_data[cell]
-        best, best_ids = scores[item], ids[item]
-        for at in range(n_seen):
-            other = seen[at]
-            score = total[other] / (norms[item] * norms[other] + shrink)
-            total[other] = 0
-            if other != item:
-                _offer(score, other, best, best_ids)
 
 
 @kernel
@@ -167,7 +99,7 @@ def _likely_rows(
             score = total[other]
             total[other] = 0
             if other != row:
-                _offer(score, other, best, best_ids)
+                offer(score, other, best, best_ids)
 
 
 @kernel
