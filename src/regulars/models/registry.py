@@ -18,6 +18,7 @@ MODELS = {
     "repeat": "repeat:Repeat",
     "item-knn": "item_knn:ItemKNN",
     "ease": "ease:EASE",
+    "slim": "slim:SLIM",
     "als": "als:ALS",
     "pure-svd": "pure_svd:PureSVD",
     "graph-filter": "graph_filter:GraphFilter",
