@@ -81,6 +81,27 @@ def test_long_histories_count_less() -> None:
     assert damped[1] > damped[2]
 
 
+@pytest.mark.parametrize("asymmetry", [0.0, 0.3, 1.0])
+def test_asymmetric_cosine(asymmetry: float) -> None:
+    x = ratings()
+    norms = np.linalg.norm(x, axis=0)
+    likeness = x.T @ x / np.multiply.outer(norms ** (2 * asymmetry), norms ** (2 - 2 * asymmetry))
+    np.fill_diagonal(likeness, 0.0)
+    model = ItemKNN(shrink=0.0, power=1.0, user_power=0.0, asymmetry=asymmetry).fit(x)
+    assert np.allclose(model.score(Histories.from_matrix(np.eye(15)), 0), likeness.T, atol=1e-4)
+
+
+def test_weighting_by_what_a_shopper_tells() -> None:
+    """Items 0 and 2 share the shopper of few items, 1 and 2 the one of many: tf-idf holds 0 nearer to 2."""
+    x = np.array([[1, 0, 1, 0, 0], [0, 1, 1, 1, 1]], dtype=np.float32)
+    history = Histories.from_matrix(np.eye(5)[[2]])
+    plain, told = (
+        ItemKNN(weighting=each, user_power=0.0, shrink=1.0).fit(x).score(history, 0)[0] for each in ("none", "tf-idf")
+    )
+    assert plain[0] == pytest.approx(plain[1])
+    assert told[0] > told[1]
+
+
 def test_because_is_the_nearest_of_the_history() -> None:
     x = np.array([[1, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0]], dtype=np.float32)
     model = ItemKNN(shrink=0.0).fit(x)
