@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regulars.core.data import Dataset, Histories
 from regulars.models.co_occurrence import CoOccurrence
-from regulars.models.pair_links import power_law
+from regulars.models.sequences import power_law
 from regulars.models.sequential_rules import SequentialRules
 
 N = 7

@@ -16,8 +16,8 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Can, Model, check_range
 from regulars.models.links import add_links, leading_links
-from regulars.models.pair_links import pair_links, power_law
-from regulars.models.sequences import recent_cells, taken_last, training_sequences
+from regulars.models.pair_links import pair_links
+from regulars.models.sequences import power_law, recent_cells, taken_last, training_sequences
 
 
 class CoOccurrence(Model):

@@ -17,11 +17,6 @@ from regulars.models.base import all_cores
 from regulars.models.sequences import Sequences
 
 
-def power_law(steps: int, power: float) -> Floats:
-    """Weights d^-power of the distances 1 to `steps`; 0 = near and far count the same."""
-    return np.asarray(np.arange(1, steps + 1, dtype=np.float64) ** -power, dtype=np.float32)
-
-
 def pair_links(
     sequences: Sequences, worth: Floats, by_distance: Floats, backward: float, k: int, threads: int = 1
 ) -> Matrix:

@@ -68,6 +68,11 @@ def taken_last(histories: Histories, last: int, gap_minutes: float = 0.0) -> Ind
     return recent
 
 
+def power_law(steps: int, power: float) -> Floats:
+    """Weights d^-power of the distances 1 to `steps`; 0 = near and far count the same."""
+    return np.asarray(np.arange(1, steps + 1, dtype=np.float64) ** -power, dtype=np.float32)
+
+
 def recent_cells(recent: Indices, weights: Floats) -> Cells:
     """What `taken_last` found as the cells of a CSR; the item at place `r` weighs `weights[r]`."""
     filled = recent >= 0
