@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from regulars.core.data import Histories
-from regulars.core.errors import InputError, ModelError, SettingError
+from regulars.core.errors import InputError, SettingError
 from regulars.models.ease import EASE, EASEState, ease_weights
 from regulars.models.gram import Gram
 
@@ -104,11 +105,74 @@ def test_because_names_the_largest_share() -> None:
     assert model.because(nothing, 0, wanted).tolist() == [-1, -1]
 
 
-def test_too_many_items_are_refused_with_a_remedy() -> None:
-    model = EASE(memory_mb=1.0)
-    with pytest.raises(ModelError, match=r"600 items.*1\b.*memory_mb.*item-knn"):
-        model.fit(clicks(5, 600))
-    assert model.estimate_mb((10, 20_000), 1000) > 1600
+def with_dropout_as_repeated_draws(x: np.ndarray, share: float, l2: float, rounds: int) -> np.ndarray:
+    """Each column's ridge regression on copies of X with a share of the cells dropped, which are worth 1 together."""
+    rng = np.random.default_rng(0)
+    inputs = np.concatenate([x * (rng.random(x.shape) >= share) / (1 - share) for _ in range(rounds)])
+    targets = np.tile(x, (rounds, 1))
+    weights = np.zeros((x.shape[1], x.shape[1]))
+    for item in range(x.shape[1]):
+        others = np.delete(np.arange(x.shape[1]), item)
+        ridge = Ridge(alpha=rounds * l2, fit_intercept=False).fit(inputs[:, others], targets[:, item])
+        weights[others, item] = ridge.coef_
+    return weights
+
+
+def test_dropout_is_what_training_on_thinned_histories_comes_to() -> None:
+    x = clicks()
+    drawn = with_dropout_as_repeated_draws(x, 0.4, 2.0, 2000)
+    np.testing.assert_allclose(EASE(l2=2.0, dropout=0.4).fit(x).weights_, drawn, atol=0.01)
+    assert not np.allclose(EASE(l2=2.0).fit(x).weights_, drawn, atol=0.05)
+
+
+def beyond(monkeypatch: pytest.MonkeyPatch, n_dense: int, x: np.ndarray, **settings: float) -> EASE:
+    """A model fitted with room for so many dense items."""
+    monkeypatch.setattr(EASE, "_dense", lambda self, n_items: min(n_items, n_dense))
+    return EASE(**settings).fit(x)  # type: ignore[arg-type]
+
+
+def test_items_beyond_memory_have_the_whole_models_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every item as a neighbour, what the others say of such an item is exact, and so is its share of P."""
+    x = clicks() * (np.arange(12) % 5 > 0)
+    model = beyond(monkeypatch, 8, x, l2=7.0, dropout=0.2, k=12)
+    gram = x.T @ x
+    weights = ease_weights(Gram.from_matrix(x), 7.0, dropout=0.2)
+    rest = np.setdiff1d(np.arange(12), model.dense_items_)
+    assert x.sum(axis=0)[rest].max() <= x.sum(axis=0)[model.dense_items_].min()
+    links = model.links_.toarray()
+    np.testing.assert_allclose(links[:, rest], weights[:, rest], atol=1e-5)
+    penalised = gram + np.diag(7.0 + 0.25 * np.diag(gram))
+    alone = np.linalg.inv(penalised[np.ix_(model.dense_items_, model.dense_items_)])
+    backwards = -np.linalg.inv(penalised)[np.ix_(rest, model.dense_items_)] / np.diag(alone)
+    np.testing.assert_allclose(links[np.ix_(rest, model.dense_items_)], backwards, atol=1e-5)
+    assert not links[np.ix_(model.dense_items_, model.dense_items_)].any()
+
+
+def test_scores_and_reasons_beyond_memory_are_of_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = beyond(monkeypatch, 5, clicks(), l2=3.0, k=4, power=1.0)
+    weights = model.links_.toarray()
+    weights[np.ix_(model.dense_items_, model.dense_items_)] += model.weights_
+    history = np.zeros((2, 12), dtype=np.float32)
+    history[0, [2, 5, 9]] = [1.0, 3.0, 2.0]
+    given = Histories.from_matrix(history)
+    np.testing.assert_allclose(model.score(given, 0), history @ weights, atol=1e-6)
+    named = model.because(given.rows(0, 1), 0, np.arange(12, dtype=np.int32))
+    shares = weights[[2, 5, 9]] * np.array([[1.0], [3.0], [2.0]])
+    wanted = np.where(shares.max(axis=0) > 0, np.array([2, 5, 9])[shares.argmax(axis=0)], -1)
+    np.testing.assert_array_equal(named, wanted)
+
+
+def test_the_limit_is_chosen_by_the_memory_allowed_and_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    with caplog.at_level("INFO"):
+        model = EASE(memory_mb=1.0, threads=1).fit(clicks(50, 600))
+    assert model.n_dense_ == 500  # 4 bytes x 500 x 500
+    assert "500 of 600 items dense, 1 BLAS threads" in caplog.text
+    assert model.weights_.nbytes == 1e6
+    model.save(tmp_path)
+    history = Histories.from_matrix(clicks(3, 600, seed=1))
+    np.testing.assert_array_equal(EASE.load(tmp_path).score(history, 0), model.score(history, 0))
+    small, large = (EASE(memory_mb=mb).estimate_mb((10, 20_000), 1000) for mb in (100.0, 2000.0))
+    assert large > 1600 > small > 100
 
 
 def test_a_catalogue_without_items_or_shoppers() -> None:

@@ -1,12 +1,17 @@
 """EASE: a linear item-item autoencoder in closed form (Steck 2019, "Embarrassingly shallow autoencoders").
 
-B = I - P diag(P)^-1 with P = (G + l2 I)^-1 and G the binary Gram; B minimises |X - XB|^2 + l2 |B|^2 with a zero
-diagonal. Fit: one dense Cholesky inverse, n_items^3 operations and 4 n_items^2 bytes, in place. Score: the sum
-of the history's rows of B, O(history x n_items).
+B = I - P diag(P)^-1 with P = (G + L)^-1 and G the binary Gram; B minimises |X - XB|^2 + |L^1/2 B|^2 with a zero
+diagonal. L = l2 I + p / (1 - p) diag(G), where p > 0 is what training with a share p of each history dropped out
+would come to (Steck 2020, "Autoencoders that don't overfit towards the identity": EDLAE of full rank).
+
+Fit: one dense Cholesky inverse in place, n^3 operations and 4 n^2 bytes. The most common items, as many as
+`memory_mb` holds, are dense among each other (`n_dense_`); the others are linked with their `k` nearest alone
+(`ease_rest`). Score: the sum of the history's rows of B, O(history x n_items).
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,14 +20,17 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from regulars.core.arrays import Floats, Indices, Scores
+from regulars.core.arrays import Floats, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
-from regulars.core.errors import InputError, ModelError
+from regulars.core.errors import InputError
 from regulars.models.base import Can, Model, all_cores, check_range
+from regulars.models.ease_rest import rest_links
 from regulars.models.gram import Gram
 from regulars.models.history import history_weights, leading
+from regulars.models.links import add_links
 
+log = logging.getLogger(__name__)
 Inverse = NDArray[np.float64]
 BAND = 512  # rows mirrored at once
 
@@ -34,46 +42,72 @@ class EASE(Model):
     can = frozenset({Can.BECAUSE})
 
     def __init__(
-        self, *, l2: float = 500.0, power: float = 0.5, context_weight: float = 1.0, memory_mb: float = 2000.0,
-        threads: int = 1,
+        self, *, l2: float = 500.0, dropout: float = 0.0, k: int = 100, power: float = 0.5,
+        context_weight: float = 1.0, memory_mb: float = 2000.0, threads: int = 1,
     ) -> None:  # fmt: skip
         check_range("ease: l2", l2, 1e-6)
+        check_range("ease: dropout", dropout, 0.0, 0.999)
+        check_range("ease: k", k, 1, whole=True)
         check_range("ease: power", power, 0.0, 4.0)
         check_range("ease: context_weight", context_weight, 0.0)
         check_range("ease: memory_mb", memory_mb, 1.0)
         check_range("ease: threads", threads, 0, whole=True)
-        self.l2, self.power, self.context_weight = l2, power, context_weight
-        self.memory_mb, self.threads = memory_mb, threads
+        self.l2, self.dropout, self.k, self.power = l2, dropout, k, power
+        self.context_weight, self.memory_mb, self.threads = context_weight, memory_mb, threads
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """The dense weights, the sparse Gram they come from (at most as many cells again), and the input."""
-        n_items = shape[1]
-        return (4 * n_items**2 + 12 * min(n_items**2, nnz * nnz // max(1, shape[0])) + 16 * nnz) / 1e6
+        """The dense weights, the sparse Gram they come from with a copy, links of the rest, and the input."""
+        n_items, n_dense = shape[1], self._dense(shape[1])
+        pairs = min(n_items**2, nnz * nnz // max(1, shape[0]))
+        return (4 * n_dense**2 + 24 * pairs + 48 * self.k * (n_items - n_dense) + 16 * nnz) / 1e6
+
+    def _dense(self, n_items: int) -> int:
+        """How many items' dense weights fit the memory allowed."""
+        return min(n_items, int(np.sqrt(self.memory_mb * 1e6 / 4)))
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
-        needed = 4 * len(data.items) ** 2 / 1e6
-        if needed > self.memory_mb:
-            raise ModelError(
-                "ease", got=f"{len(data.items)} items, a dense matrix of {needed:.0f} MB",
-                wanted=f"at most {self.memory_mb:g} MB (memory_mb)",
-                remedy="Raise memory_mb, or leave ease out: item-knn and als need far less.",
-            )  # fmt: skip
-        self.weights_ = ease_weights(Gram.from_matrix(data.user_items), self.l2, threads=self.threads)
+        gram = Gram.from_matrix(data.user_items)
+        self.n_dense_ = self._dense(gram.n_items)
+        log.info("ease: %d of %d items dense, %d BLAS threads",
+                 self.n_dense_, gram.n_items, self.threads or all_cores())  # fmt: skip
+        common = np.argsort(-gram.counts.diagonal(), kind="stable")[: self.n_dense_]
+        self.dense_items_: Indices = np.sort(common).astype(np.int32)
+        self.weights_, precision = dense_weights(
+            gram, self.l2, self.dropout, items=self.dense_items_, threads=self.threads
+        )
+        if self.n_dense_ < gram.n_items:
+            own = _penalised(gram.counts.diagonal(), self.l2, self.dropout).astype(np.float32)
+            self.links_: Matrix = rest_links(gram.counts, own, self.dense_items_, precision, self.k, self.threads)
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Sum of the history's rows of B `(n, n_items)`; about 1 for what surely belongs, 0 for no sign."""
         self._check_fitted()
         self._check_width(histories)
-        indptr, items, weights = history_weights(histories, self.power, self.context_weight)
+        cells = indptr, items, weights = history_weights(histories, self.power, self.context_weight)
         rows = sp.csr_array((weights, items, indptr), shape=histories.user_items.shape)
-        return np.asarray(rows @ self.weights_, dtype=np.float32)
+        if self.n_dense_ == self.n_items_:
+            return np.asarray(rows @ self.weights_, dtype=np.float32)
+        scores = add_links(cells, self.links_)
+        scores[:, self.dense_items_] += rows[:, self.dense_items_] @ self.weights_
+        return scores
 
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that adds most to each item's score, -1 where none adds."""
         self._check_fitted()
         self._check_width(history)
         _, items, weights = history_weights(history, self.power, self.context_weight)
-        return leading(self.weights_[np.ix_(items, item_idx)] * weights[:, None], items)
+        return leading(self._between(items, item_idx) * weights[:, None], items)
+
+    def _between(self, items: Indices, others: Indices) -> Floats:
+        """Weights from some items to others."""
+        if self.n_dense_ == self.n_items_:
+            return np.asarray(self.weights_[np.ix_(items, others)])
+        place = np.full(self.n_items_, -1, dtype=np.int64)
+        place[self.dense_items_] = np.arange(self.n_dense_)
+        between = self.links_[items][:, others].toarray()
+        rows, columns = np.flatnonzero(place[items] >= 0), np.flatnonzero(place[others] >= 0)
+        between[np.ix_(rows, columns)] = self.weights_[np.ix_(place[items[rows]], place[others[columns]])]
+        return np.asarray(between, dtype=np.float32)
 
 
 class EASEState:
@@ -112,13 +146,26 @@ class EASEState:
         self.inverse -= np.multiply.outer(column * (sign / pivot), column)
 
 
-def ease_weights(gram: Gram, l2: float, *, threads: int = 1) -> Floats:
+def ease_weights(gram: Gram, l2: float, *, dropout: float = 0.0, threads: int = 1) -> Floats:
     """B in float32, C order, computed in the place of the dense Gram; `threads` 0 = all cores."""
-    dense = gram.dense(np.float32)
-    _add_to_diagonal(dense, l2)
+    return dense_weights(gram, l2, dropout, threads=threads)[0]
+
+
+def dense_weights(
+    gram: Gram, l2: float, dropout: float, *, items: Indices | None = None, threads: int = 1
+) -> tuple[Floats, Floats]:
+    """B among some items (None: all) as if there were no others, and the diagonal of P."""
+    dense = gram.dense(np.float32, items)
+    np.fill_diagonal(dense, _penalised(np.diag(dense), l2, dropout))
     with threadpool_limits(limits=threads or all_cores(), user_api="blas"):
         inverse = _invert(dense)
-    return _to_weights(inverse)
+    precision = np.diag(inverse).copy()
+    return _to_weights(inverse), precision
+
+
+def _penalised(diagonal: NDArray[Any], l2: float, dropout: float) -> NDArray[np.float64]:
+    """The diagonal of G + L."""
+    return diagonal.astype(np.float64) / (1.0 - dropout) + l2
 
 
 def _add_to_diagonal(dense: NDArray[Any], l2: float) -> None:

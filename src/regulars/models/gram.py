@@ -67,9 +67,10 @@ class Gram:
         self.counts = sp.csr_array(self.counts + other.counts)
         self.n_users += other.n_users
 
-    def dense(self, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
-        """The counts as a dense Fortran-ordered array; float32 is exact up to 16.7 million shoppers."""
-        return np.asarray(self.counts.astype(dtype).toarray(order="F"))
+    def dense(self, dtype: type[np.floating[Any]] = np.float32, items: Indices | None = None) -> NDArray[Any]:
+        """The counts (among some items) as a dense Fortran-ordered array; float32 is exact to 16.7 million."""
+        counts = self.counts if items is None or len(items) == self.n_items else self.counts[items][:, items]
+        return np.asarray(counts.astype(dtype).toarray(order="F"))
 
     def _pairs(self, item_idx: Indices) -> Matrix:
         items = np.sort(np.asarray(item_idx, dtype=np.int64))
