@@ -25,18 +25,15 @@ from regulars.core.arrays import Floats, Indices, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
-from regulars.core.jit import fast_kernel, in_chunks
+from regulars.core.jit import in_chunks
+from regulars.models.als_kernels import cg_rows
 from regulars.models.base import Can, Model, all_cores, check_range
 from regulars.models.history import leading
 from regulars.models.normal import solve_rows
 
-LEAST_STEPS = 3  # conjugate-gradient steps of every row
-MOST_STEPS = 24
-ENOUGH = np.float32(1e-5)  # a row is done when its loss can fall by no more than this share of its summed c - 1
-NOTHING_LEFT = np.float32(1e-20)  # in units of the loss: nothing that float32 could still resolve
 SOLVERS = ("cg", "cholesky")
-FLOOR = 1e-6  # of the largest eigenvalue: below it a direction is not scaled up further
 LOSS_CELLS = 1 << 16  # cells whose residuals are held at once
+PIECE = 4096  # rows of factors that are multiplied at once
 
 Side = tuple[NDArray[np.int64], Indices, Floats, Floats]  # indptr, indices, alpha r, penalty of each row
 Watch = Callable[[int, float], None]
@@ -97,15 +94,15 @@ class ALS(Model):
         )  # fmt: skip
 
     def _cg_half(self, side: Side, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Improve x with y fixed; both come back in the eigenbasis of y's Gram."""
+        """Improve x with y fixed, in their places; both end in the eigenbasis of y's Gram."""
         indptr, indices, extra, reg = side
-        spectrum, basis = scipy.linalg.eigh(gram_of(y))
-        turn = basis.astype(np.float32)
-        x, y = x @ turn, y @ turn
+        spectrum, basis = scipy.linalg.eigh(gram_of(y, np.float32))
+        for factors in (x, y):
+            _turn(factors, basis.astype(np.float32))
         eigenvalues = np.maximum(spectrum, 0.0).astype(np.float32)
 
         def work(start: int, stop: int) -> None:
-            _cg_rows(start, stop, indptr, (indices, extra), y, eigenvalues, reg, x)
+            cg_rows(start, stop, indptr, (indices, extra), y, eigenvalues, reg, x)
 
         in_chunks(work, len(x), threads=self.threads or all_cores(), chunk=1024)
         return x, y
@@ -146,13 +143,19 @@ class ALS(Model):
         return leading((known @ through) * (1.0 + extra)[:, None], items)
 
 
-def gram_of(factors: Floats) -> NDArray[np.float64]:
-    """F'F in float64 `(d, d)`, without a float64 copy of all of F."""
+def gram_of(factors: Floats, dtype: type = np.float64) -> NDArray[np.float64]:
+    """F'F in float64 `(d, d)`, a piece at a time; the sums of a piece (4096 rows) run in `dtype`."""
     total = np.zeros((factors.shape[1], factors.shape[1]))
-    for start in range(0, len(factors), LOSS_CELLS):
-        part = factors[start : start + LOSS_CELLS].astype(np.float64)
+    for start in range(0, len(factors), PIECE):
+        part = factors[start : start + PIECE].astype(dtype, copy=False)
         total += part.T @ part
     return total
+
+
+def _turn(factors: Floats, basis: Floats) -> None:
+    """Multiply by an orthogonal basis in place, a piece at a time."""
+    for start in range(0, len(factors), PIECE):
+        factors[start : start + PIECE] = factors[start : start + PIECE] @ basis
 
 
 def solve_side(side: Side, fixed: Floats, gram: NDArray[np.float64], threads: int) -> Floats:
@@ -179,83 +182,3 @@ def als_loss(users: Side, item_reg: Floats, x: Floats, y: Floats) -> float:
         total += float(((1.0 + extra[part].astype(np.float64)) * (1.0 - said) ** 2 - said**2).sum())
     total += float(user_reg.astype(np.float64) @ (x.astype(np.float64) ** 2).sum(axis=1))
     return total + float(item_reg.astype(np.float64) @ (y.astype(np.float64) ** 2).sum(axis=1))
-
-
-@fast_kernel
-def _pull(
-    cells: tuple[Indices, Floats], span: tuple[int, int], fixed: Floats, base: np.float32, at: Floats, out: Floats
-) -> None:
-    """Add sum (base c - (c-1) z'at) z over one row's cells: the residual's data part, or -sum (c-1) z z' at."""
-    indices, extra = cells
-    for cell in range(span[0], span[1]):
-        z, more = fixed[indices[cell]], extra[cell]
-        said = np.float32(0.0)
-        for f in range(len(at)):
-            said += z[f] * at[f]
-        miss = base + base * more - more * said
-        for f in range(len(at)):
-            out[f] += miss * z[f]
-
-
-@fast_kernel
-def _precondition(scale: Floats, left: Floats, step: Floats, ratio: np.float32) -> None:
-    """The next direction: the scaled residual plus `ratio` of the last one."""
-    for f in range(len(left)):
-        step[f] = scale[f] * left[f] + ratio * step[f]
-
-
-@fast_kernel
-def _size(left: Floats, right: Floats, scale: Floats) -> np.float32:
-    total = np.float32(0.0)
-    for f in range(len(left)):
-        total += left[f] * right[f] * scale[f]
-    return total
-
-
-@fast_kernel
-def _total(extra: Floats, span: tuple[int, int]) -> np.float32:
-    total = np.float32(0.0)
-    for cell in range(span[0], span[1]):
-        total += extra[cell]
-    return total
-
-
-@fast_kernel
-def _cg_rows(
-    start: int, stop: int, indptr: NDArray[np.int64], cells: tuple[Indices, Floats], fixed: Floats,
-    spectrum: Floats, reg: Floats, x: Floats,
-) -> None:  # fmt: skip
-    """Conjugate gradients on diag(S + l) + sum (c-1) z z', preconditioned by its diagonal part, from x."""
-    d = fixed.shape[1]
-    left, step, image = np.empty(d, np.float32), np.zeros(d, np.float32), np.empty(d, np.float32)
-    diagonal, scale, ones = np.empty(d, np.float32), np.empty(d, np.float32), np.ones(d, np.float32)
-    zero, one = np.float32(0.0), np.float32(1.0)
-    floor = np.float32(FLOOR) * spectrum[d - 1]
-    for row in range(start, stop):
-        mine, span = x[row], (indptr[row], indptr[row + 1])
-        if span[0] == span[1]:
-            for f in range(d):
-                mine[f] = zero
-            continue
-        for f in range(d):
-            diagonal[f] = spectrum[f] + reg[row]
-            scale[f] = one / max(diagonal[f], floor)
-            left[f] = -diagonal[f] * mine[f]
-        _pull(cells, span, fixed, one, mine, left)
-        _precondition(scale, left, step, zero)
-        size = _size(left, left, scale)
-        enough = ENOUGH * _total(cells[1], span)
-        for done in range(MOST_STEPS):
-            # size = r'M r >= r'A^-1 r, which is all that this row's loss can still fall
-            if size <= NOTHING_LEFT or (done >= LEAST_STEPS and size <= enough):
-                break
-            for f in range(d):
-                image[f] = -diagonal[f] * step[f]
-            _pull(cells, span, fixed, zero, step, image)  # image = -A step
-            length = -size / _size(step, image, ones)
-            for f in range(d):
-                mine[f] += length * step[f]
-                left[f] += length * image[f]
-            before = size
-            size = _size(left, left, scale)
-            _precondition(scale, left, step, size / before)
