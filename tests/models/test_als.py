@@ -14,7 +14,7 @@ from implicit.als import AlternatingLeastSquares
 
 from regulars.core.arrays import as_csr
 from regulars.core.data import Histories
-from regulars.core.errors import SettingError
+from regulars.core.errors import InputError, SettingError
 from regulars.models.als import ALS, als_loss, gram_of
 from regulars.models.normal import solve_rows
 
@@ -75,10 +75,81 @@ def test_one_epoch_of_cg_is_not_the_exact_solution() -> None:
     )
 
 
-def test_threads_change_nothing() -> None:
-    x = counts(2100, 60)
-    one, two = (ALS(factors=8, epochs=2, threads=threads).fit(x).item_vectors for threads in (1, 2))
-    assert np.allclose(one, two, atol=1e-6)
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_threads_change_nothing(solver: str) -> None:
+    x = counts(2100, 60)  # more than one chunk of rows
+    one, *more = (ALS(factors=8, epochs=2, threads=each, solver=solver).fit(x).item_vectors for each in (1, 2, 3))
+    for other in more:
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("factors", [1, 7, 40])
+def test_rows_of_every_length_are_solved(cells: int, factors: int) -> None:
+    """Cells are read several at a time, the rest one by one: no length and no width is left out."""
+    rng = np.random.default_rng(cells)
+    bought = np.zeros((3, 30), dtype=np.float32)
+    for row in bought:
+        row[rng.choice(30, cells, replace=False)] = rng.integers(1, 4, cells)
+    model = ALS(factors=factors, alpha=3.0, reg=1.0, reg_power=0.0)
+    side, y = model._side(as_csr(bought)), rng.normal(size=(30, factors)).astype(np.float32)
+    x = np.zeros((3, factors), dtype=np.float32)
+    exact, _ = model._exact_half(side, x, y)
+    near, turned = model._cg_half(side, x.copy(), y.copy())
+    assert np.allclose(near @ turned.T, exact @ y.T, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("a0", "lam", "nu"), [(0.03, 0.001, 1.0), (0.3, 0.007, 1.0), (1.0, 0.1, 0.5), (0.1, 2.0, 0.0)]
+)
+def test_the_loss_of_rendle_and_others_is_ours_scaled(a0: float, lam: float, nu: float) -> None:
+    bought = counts(40, 25) > 0
+    ones = bought.toarray().astype(np.float64)
+    rng = np.random.default_rng(1)
+    model = ALS(factors=5, alpha=1 / a0, reg=lam * (1 + a0) * a0 ** (nu - 1), reg_power=nu)
+    offsets = []
+    for _ in range(3):
+        x, y = (rng.normal(size=(n, 5)) for n in ones.shape)
+        said = x @ y.T
+        theirs = (ones * (1 - said) ** 2).sum() + a0 * (said**2).sum()
+        for side, n, width in ((x, ones.sum(axis=1), 25), (y, ones.sum(axis=0), 40)):
+            theirs += lam * ((n + a0 * width) ** nu) @ (side**2).sum(axis=1)
+        longer = [np.float32(side * (1 + a0) ** 0.5) for side in (x, y)]
+        offsets.append(plain_loss(model, ones, *longer) - theirs * (1 + a0) ** 2 / a0)
+    assert np.ptp(offsets) < 1e-5 * abs(np.mean(offsets))
+
+
+def test_new_items_are_folded_in_by_the_exact_half_step() -> None:
+    r = counts()
+    model = ALS(factors=8, alpha=5.0, reg=0.1, reg_power=0.5, epochs=3).fit(r)
+    x = model.user_vectors(Histories.from_matrix(r), 0)
+    items = r.T.tocsr()
+    half, _ = model._exact_half(model._side(items), model.item_vectors, x)
+    np.testing.assert_array_equal(model.item_fold_in(items, x), half)
+    np.testing.assert_array_equal(model.item_fold_in(items[3:5], x), half[3:5])
+    r0 = items[3:4].toarray()[0].astype(np.float64)
+    c, x64 = 1.0 + 5.0 * r0, x.astype(np.float64)
+    wanted = np.linalg.solve((x64 * c[:, None]).T @ x64 + 0.1 * c.sum() ** 0.5 * np.eye(8), x64.T @ (c * (r0 > 0)))
+    assert np.allclose(half[3], wanted, atol=1e-5)
+    assert not model.item_fold_in(np.zeros((1, 300)), x).any()  # nobody bought it
+
+
+def test_a_new_item_comes_near_to_those_of_its_buyers() -> None:
+    x = np.zeros((60, 6), dtype=np.float32)
+    x[:30, [0, 2, 4]] = 1
+    x[30:, [1, 3, 5]] = 1
+    model = ALS(factors=4, epochs=10).fit(x)
+    new = model.item_fold_in(x[:, :1].T, model.user_vectors(Histories.from_matrix(x), 0))
+    near = model.item_vectors @ new[0]
+    assert near[[0, 2, 4]].min() > near[[1, 3, 5]].max() + 0.1
+
+
+def test_folding_in_says_what_does_not_fit() -> None:
+    model = ALS(factors=4, epochs=1).fit(counts(20, 10))
+    with pytest.raises(InputError, match="user_vectors: got 20 rows, wanted 19"):
+        model.item_fold_in(np.zeros((1, 19)), np.zeros((20, 4), np.float32))
+    with pytest.raises(InputError, match="user_vectors: got 5 factors, wanted 4"):
+        model.item_fold_in(np.zeros((1, 20)), np.zeros((20, 5), np.float32))
 
 
 def test_a_shopper_is_solved_exactly() -> None:

@@ -2,7 +2,10 @@
 
 Minimise sum_ui c_ui (p_ui - x_u'y_i)^2 + sum_u l_u |x_u|^2 + sum_i l_i |y_i|^2, p = 1 where r > 0, else 0, and
 c = 1 + alpha r. The penalty of a row is l = reg (sum of its c)^reg_power: 0 is the paper's constant, 1 scales
-with what is known of the row (Rendle et al. 2021, "Revisiting the performance of iALS").
+with what is known of the row. Rendle et al. 2021 ("Revisiting the performance of iALS", equation 2) write
+sum_S (1 - x'y)^2 + a0 sum_ui (x'y)^2 + lam sum_u (n_u + a0 |I|)^nu |x_u|^2 + the same of the items. Of ones, with
+alpha = 1 / a0, reg = lam (1 + a0) a0^(nu - 1) and reg_power = nu, ours is that times (1 + a0)^2 / a0 plus a
+constant, for factors longer by (1 + a0)^1/2: every ranking is the same.
 
 Each half-epoch solves one side with the other fixed. `cg`: both sides are turned into the eigenbasis of the
 fixed side's Gram Y'Y = Q S Q' (inner products stay), where the system of a row is diag(S + l) + sum (c-1) z z'.
@@ -15,16 +18,17 @@ O(nnz d) instead of the exact solver's O(nnz d^2 + n d^3). `cholesky` is that re
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from regulars.core.arrays import Floats, Indices, Matrix, Scores
+from regulars.core.arrays import Floats, Indices, Matrix, Scores, as_csr, expect
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
-from regulars.core.errors import SettingError
+from regulars.core.errors import InputError, SettingError
 from regulars.core.jit import in_chunks
 from regulars.models.als_kernels import cg_rows
 from regulars.models.base import Can, Model, all_cores, check_range
@@ -117,6 +121,20 @@ class ALS(Model):
         self._check_width(histories)
         return solve_side(self._side(histories.user_items), self.item_factors_, self.gram_, 1)
 
+    def item_fold_in(self, item_users: Matrix, user_vectors: Floats) -> Floats:
+        """The exact factors of new items `(n, factors)`, one half step, given what shoppers buy and are.
+
+        `item_users (n, n_users)` are weights as those of the fit, `user_vectors (n_users, factors)` those of all the
+        shoppers (from `user_vectors`), the ones who bought none of these items too: that is their 0.
+        """
+        self._check_fitted()
+        expect(user_vectors, "user_vectors", ndim=2, length=item_users.shape[1])
+        if user_vectors.shape[1] != self.factors:
+            raise InputError("user_vectors", got=f"{user_vectors.shape[1]} factors", wanted=f"{self.factors}")
+        side = self._side(as_csr(item_users, "item_users"))
+        fixed = np.ascontiguousarray(user_vectors, dtype=np.float32)
+        return solve_side(side, fixed, gram_of(fixed), self.threads)
+
     @property
     def item_vectors(self) -> Floats:
         """Item factors `(n_items, factors)`."""
@@ -147,7 +165,7 @@ def gram_of(factors: Floats, dtype: type = np.float64) -> NDArray[np.float64]:
     """F'F in float64 `(d, d)`, a piece at a time; the sums of a piece (4096 rows) run in `dtype`."""
     total = np.zeros((factors.shape[1], factors.shape[1]))
     for start in range(0, len(factors), PIECE):
-        part = factors[start : start + PIECE].astype(dtype, copy=False)
+        part: NDArray[Any] = factors[start : start + PIECE].astype(dtype, copy=False)
         total += part.T @ part
     return total
 
