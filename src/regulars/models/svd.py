@@ -97,7 +97,16 @@ def _multiply_rows(
         mine = out[row]
         for column in range(len(mine)):
             mine[column] *= keep
-        for cell in range(indptr[row], indptr[row + 1]):
+        first, last = indptr[row], indptr[row + 1]
+        whole = last - (last - first) % 4
+        for cell in range(first, whole, 4):  # four at once: a row of sums is read and written a quarter as often
+            a, b = block[indices[cell]], block[indices[cell + 1]]
+            c, d = block[indices[cell + 2]], block[indices[cell + 3]]
+            of_a, of_b = scale * data[cell], scale * data[cell + 1]
+            of_c, of_d = scale * data[cell + 2], scale * data[cell + 3]
+            for column in range(len(mine)):
+                mine[column] += of_a * a[column] + of_b * b[column] + of_c * c[column] + of_d * d[column]
+        for cell in range(whole, last):
             weight, other = scale * data[cell], block[indices[cell]]
             for column in range(len(mine)):
                 mine[column] += weight * other[column]
