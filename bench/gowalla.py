@@ -43,6 +43,8 @@ SETTINGS: Mapping[str, Settings] = {
     "item-knn": {"k": 100, "shrink": 10.0, "user_power": 0.5},
     "als": {"factors": 256, "alpha": 33.3, "reg": 0.001, "epochs": 10},
     "pure-svd": {"factors": 200},
+    "ease": {"l2": 100.0, "memory_mb": 2000.0},
+    "slim": {"l1": 0.1, "l2": 50.0, "k": 100},
     "graph-filter": {},
 }
 GRID: Mapping[str, Sequence[Settings]] = {
@@ -55,6 +57,10 @@ GRID: Mapping[str, Sequence[Settings]] = {
         {"factors": 256, "alpha": alpha, "reg": reg, "epochs": 10}
         for alpha in (10.0, 33.3, 100.0) for reg in (0.001, 0.003)
     ],
+    "ease": [
+        {"l2": l2, "memory_mb": 2000.0, **more} for l2 in (50.0, 100.0, 200.0) for more in ({}, {"dropout": 0.3})
+    ],
+    "slim": [{"l1": l1, "l2": l2, "k": 100} for l1 in (0.03, 0.1, 0.3, 1.0) for l2 in (10.0, 30.0, 50.0)],
     "pure-svd": [{"factors": factors} for factors in (50, 100, 200, 400)],
 }  # fmt: skip
 BLEND: Sequence[str] = ("graph-filter", "als")
