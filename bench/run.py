@@ -26,7 +26,14 @@ BENCHES = {
     "ml1m-ncf": ("ml1m_ncf", "2 minutes"),
     "gowalla": ("gowalla", "1 hour, at most 20 minutes a model"),
     "tafeng": ("tafeng", "3 minutes"),
+    "retailrocket-funnel": ("retailrocket_funnel", "1 minute"),
     "knn-speed": ("knn_speed", "3 minutes"),
+    "als-speed": ("als_speed", "15 minutes"),
+    "ml1m-sasrec": ("sequences", "2 minutes"),
+    "amazon-beauty": ("sequences", "2 minutes"),
+    "amazon-sports": ("sequences", "4 minutes"),
+    "diginetica": ("sessions", "5 minutes"),
+    "retailrocket-sessions": ("sessions", "2 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),
@@ -37,8 +44,8 @@ def main() -> int:
     """Parse, run one bench, print its object."""
     args = _parse()
     module = importlib.import_module(BENCHES[args.name][0])
-    options = {"data": args.data, "models": args.models.split(",") if args.models else None, "seeds": args.seeds,
-               "preset": args.preset, "budget": args.budget}  # fmt: skip
+    options = {"name": args.name, "data": args.data, "models": args.models.split(",") if args.models else None,
+               "seeds": args.seeds, "preset": args.preset, "budget": args.budget}  # fmt: skip
     wanted = module.run.__code__.co_varnames[
         : module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount
     ]
