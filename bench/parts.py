@@ -1,0 +1,70 @@
+"""One model or a blend of several, fitted and ranked alike: what benches of the next item share.
+
+A blend is the weighted sum of its models' scores, each brought to mean 0 and deviation 1 over a shopper's items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from measure import Row, across_seeds, apart, clocked
+from regulars.core.data import Dataset, Histories
+from regulars.models.base import Model
+from regulars.models.registry import make_model
+
+Settings = dict[str, Any]
+Parts = Mapping[str, tuple[float, Settings]]  # model -> (weight in the blend, settings)
+RANDOM = {"als"}  # another seed, other numbers: `--seeds` counts for these
+
+
+def single(name: str, settings: Settings) -> Parts:
+    """A model alone."""
+    return {name: (1.0, settings)}
+
+
+def seeded(parts: Parts, seeds: int, metrics: Sequence[str], measure: Callable[..., Row], *args: Any) -> Row:
+    """A row of `measure(*args, parts, seed)`, each run in a process of its own: over seeds where they matter."""
+    repeats = seeds if RANDOM & parts.keys() else 1
+    return across_seeds([apart(measure, *args, parts, seed) for seed in range(repeats)], metrics)
+
+
+def fitted(parts: Parts, data: Dataset, seed: int, row: Row) -> Callable[[Histories], NDArray[np.float32]]:
+    """Fit the parts, kernels compiled before, with the seconds in the row; what is returned scores histories."""
+    tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
+    for name, (_, settings) in parts.items():
+        make_model(name, settings).fit(tiny).score(tiny.histories(), 7)
+    models = {name: make_model(name, settings) for name, (_, settings) in parts.items()}
+    with clocked(row):
+        for model in models.values():
+            model.fit(data, np.random.default_rng(seed))
+    row["threads"] = max(settings.get("threads", 1) for _, settings in parts.values())
+    first = next(iter(models.values()))
+    row["settings"] = first.get_params() if len(parts) == 1 else {name: list(each) for name, each in parts.items()}
+
+    def score(histories: Histories) -> NDArray[np.float32]:
+        if len(models) == 1:
+            return first.score(histories, data.as_of)
+        return sum_of(models, parts, histories, data.as_of)
+
+    return score
+
+
+def sum_of(models: Mapping[str, Model], parts: Parts, histories: Histories, now: int) -> NDArray[np.float32]:
+    """The blend `(n, n_items)`."""
+    total = np.zeros((len(histories), histories.user_items.shape[1]), dtype=np.float32)
+    for name, model in models.items():
+        scores = standard(model.score(histories, now))
+        scores *= np.float32(parts[name][0])
+        total += scores
+    return total
+
+
+def standard(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row with mean 0 and deviation 1, in its place; equal scores become 0."""
+    scores -= scores.mean(axis=1, keepdims=True)
+    scores /= np.maximum(scores.std(axis=1, keepdims=True), np.float32(1e-12))
+    return scores
