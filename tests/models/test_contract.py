@@ -124,6 +124,14 @@ def knows_what_follows(name: str, dataset_of: Shop) -> None:
     np.testing.assert_allclose(scores[0], [2, 1 / 2])  # twice at distance 1, once at distance 2
 
 
+def knows_the_circle(name: str, dataset_of: Shop) -> None:
+    """Everybody walks one circle of items, each from another start: after an item comes the next of the circle."""
+    events = [(user, (user + step) % 6, VIEW, AS_OF - (9 - step) * DAY) for user in range(6) for step in range(4)]
+    model = build(name, epochs=40, patience=40, dropout=0.0).fit(dataset_of(events, (6, 6)))
+    first, _ = model.recommend(Histories.from_sequences([[4], [2, 3], [5, 0, 1]], 6), k=1)
+    assert first.tolist() == [[5], [4], [2]]
+
+
 KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "popular": knows_counts,
     "trending": knows_a_wave,
@@ -133,6 +141,7 @@ KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "mf": knows_ratings,
     "pure-svd": knows_the_blocks,
     "sequential-rules": knows_what_follows,
+    "sasrec": knows_the_circle,
 }
 
 

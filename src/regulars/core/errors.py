@@ -57,3 +57,7 @@ class NotFitted(RegularsError):
 
 class Unsupported(RegularsError):
     """An ability the model does not declare in `can`."""
+
+
+class TrainingError(RegularsError):
+    """A training that cannot begin or go on."""

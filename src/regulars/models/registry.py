@@ -23,6 +23,7 @@ MODELS = {
     "slim": "slim:SLIM",
     "als": "als:ALS",
     "bpr": "bpr:BPR",
+    "mf-ccl": "contrastive_mf:ContrastiveMF",
     "pure-svd": "pure_svd:PureSVD",
     "graph-filter": "graph_filter:GraphFilter",
     "co-occurrence": "co_occurrence:CoOccurrence",
