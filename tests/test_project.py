@@ -22,7 +22,8 @@ SOURCES = sorted((ROOT / "src").rglob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BINARY = {".png", ".ico"}
 PLACES = ("/" + "home/", "/" + "Users/", "/" + "work/", "C:" + "\\")  # put together, so that this file is clean
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+CHOICE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+PYTHON, MODELS_PYTHON = (re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in (README, CHOICE))
 
 
 def tracked() -> list[Path]:
@@ -108,12 +109,18 @@ def test_links_of_documents_lead_somewhere() -> None:
 def test_models_of_the_settings_are_registered() -> None:
     for name in Settings().train.models:
         assert model_class(name)
-    assert {name for name in MODELS if f"`{name}`" not in README} == set()
+    assert {name for name in MODELS if f"`{name}`" not in CHOICE} == set()
 
 
 def test_the_library_example_runs() -> None:
     assert len([line for line in PYTHON[0].splitlines() if line.strip()]) == 5
     done = run("-W", "error", "-c", PYTHON[0] + "\nassert items.shape == (1, 2) and items[0, 0] == 1, items")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_sequences_runs() -> None:
+    assert len(MODELS_PYTHON) == 1
+    done = run("-W", "error", "-c", MODELS_PYTHON[0])
     assert done.returncode == 0, done.stderr
 
 
