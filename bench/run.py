@@ -29,6 +29,7 @@ BENCHES = {
     "retailrocket-funnel": ("retailrocket_funnel", "1 minute"),
     "knn-speed": ("knn_speed", "3 minutes"),
     "als-speed": ("als_speed", "15 minutes"),
+    "topk-speed": ("topk_speed", "2 minutes"),
     "ml1m-sasrec": ("sequences", "2 minutes"),
     "amazon-beauty": ("sequences", "2 minutes"),
     "amazon-sports": ("sequences", "4 minutes"),

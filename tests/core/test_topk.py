@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import cells_of
 from regulars.core.errors import InputError
-from regulars.core.topk import BAND, InnerProducts, order, top_cells, top_k, top_sums
+from regulars.core.topk import BAND, BLOCK, MANY, ROWS, InnerProducts, order, top_cells, top_k, top_sums
 
 # few distinct values, so that ties and masks are common
 LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
@@ -119,6 +119,40 @@ def test_search_by_inner_product_prunes_nothing_it_needs() -> None:
     wanted_ids, wanted = top_k(users @ items.T, 25)
     np.testing.assert_allclose(scores, wanted, rtol=1e-5)
     assert (ids == wanted_ids).mean() > 0.99  # near ties may swap: two ways of summing
+
+
+@pytest.mark.parametrize("n", [MANY, ROWS + 3])
+@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("whole", [True, False])  # whole numbers: equal scores everywhere
+def test_many_rows_at_once_find_what_each_finds_alone(n: int, n_items: int, whole: bool) -> None:
+    rng = np.random.default_rng(n_items)
+    users, items = (rng.normal(size=(rows, 9)).astype(np.float32) for rows in (n, n_items))
+    if whole:
+        users, items = np.rint(users), np.rint(items)
+    users[1] = 0  # every score is 0
+    items[rng.random(n_items) < 0.2] = 0
+    allowed, search = rng.random(n_items) < 0.6, InnerProducts(items)
+    banned = rng.integers(-1, n_items, (n, 30), dtype=np.int32)
+    for above in (-np.inf, 0.0, 2.5):
+        together = search.top_k(users, 20, allowed=allowed, banned=banned, above=above)
+        alone = [
+            search.top_k(users[row : row + 1], 20, allowed=allowed, banned=banned[row : row + 1], above=above)
+            for row in range(n)
+        ]
+        np.testing.assert_array_equal(together[0], np.concatenate([ids for ids, _ in alone]))
+        np.testing.assert_allclose(together[1], np.concatenate([scores for _, scores in alone]), rtol=1e-6)
+        if whole:
+            dense = users @ items.T
+            dense[dense <= above] = -np.inf
+            np.testing.assert_array_equal(together, top_k(dense, 20, allowed, banned))
+
+
+def test_many_rows_prune_nothing_they_need() -> None:
+    """Lengths over six orders of magnitude: most blocks are never multiplied, the answer is the full product's."""
+    rng = np.random.default_rng(0)
+    items = (rng.integers(-3, 4, (4 * BLOCK, 6)) * 4.0 ** rng.integers(-5, 5, (4 * BLOCK, 1))).astype(np.float32)
+    users = rng.integers(-3, 4, (MANY, 6)).astype(np.float32)
+    np.testing.assert_array_equal(InnerProducts(items).top_k(users, 25), top_k(users @ items.T, 25))
 
 
 def test_a_large_row_with_many_ties() -> None:

@@ -114,7 +114,7 @@ def test_the_loss_of_rendle_and_others_is_ours_scaled(a0: float, lam: float, nu:
         theirs = (ones * (1 - said) ** 2).sum() + a0 * (said**2).sum()
         for side, n, width in ((x, ones.sum(axis=1), 25), (y, ones.sum(axis=0), 40)):
             theirs += lam * ((n + a0 * width) ** nu) @ (side**2).sum(axis=1)
-        longer = [np.float32(side * (1 + a0) ** 0.5) for side in (x, y)]
+        longer = [(side * (1 + a0) ** 0.5).astype(np.float32) for side in (x, y)]
         offsets.append(plain_loss(model, ones, *longer) - theirs * (1 + a0) ** 2 / a0)
     assert np.ptp(offsets) < 1e-5 * abs(np.mean(offsets))
 

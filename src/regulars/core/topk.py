@@ -16,6 +16,10 @@ BAND = 8192  # items whose sums are held at once: they stay in the fastest cache
 STRIDE = 64  # scores of a row looked at together: most hold nothing that is good enough
 PADDING = np.iinfo(np.int32).max  # ids of a heap's padding are high, so that it ranks below anything real
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
+MANY = 8  # rows from which on a search multiplies blocks
+ROWS, BLOCK = 128, 2048  # rows and items multiplied at once: their scores stay in the second cache
+EPSILON = np.float32(2.0**-22)  # two float32 sums of d products differ by less than d of this, times |u| |y|
+TINY = np.float32(1e-30)
 
 
 @kernel
@@ -149,6 +153,46 @@ def _scan_rows(
         unheap(top, idx_of)
 
 
+@kernel
+def _scan_block(
+    products: Scores, first: int, users: tuple[Floats, Floats], items: tuple[Floats, Floats, Indices],
+    allowed: Mask, banned: Indices, above: float, heaps: tuple[Scores, Indices],
+) -> bool:  # fmt: skip
+    """As `_scan_rows` over the items from `first` on, of which `products` says nearly what they score.
+
+    `users` are (vectors, their lengths). What may enter is scored as `_scan_rows` does, so both give the same.
+    Returns whether any row may still find something further on.
+    """
+    user_vectors, reaches = users
+    item_vectors, lengths, item_idx = items
+    going = False
+    for row in range(len(products)):
+        vector, near, top, idx_of = user_vectors[row], products[row], heaps[0][row], heaps[1][row]
+        bound = reaches[row] * lengths[first]
+        if bound <= above or bound < top[0]:
+            continue
+        going = True
+        slack = bound * EPSILON * np.float32(len(vector)) + TINY
+        for start in range(0, len(near), STRIDE):
+            stop = min(start + STRIDE, len(near))
+            if not _reaches(near, start, stop, top[0] - slack):
+                continue
+            for place in range(start, stop):
+                idx = item_idx[first + place]
+                if near[place] > top[0] - slack and allowed[idx] and not _holds(banned[row], idx):
+                    score = _dot(vector, item_vectors[first + place])
+                    if score > above and _worse(top[0], idx_of[0], score, idx):
+                        top[0], idx_of[0] = score, idx
+                        sink(top, idx_of, len(idx_of))
+    return going
+
+
+@kernel
+def _unheap_rows(best: Scores, ids: Indices) -> None:
+    for row in range(len(best)):
+        unheap(best[row], ids[row])
+
+
 def _empty(n_rows: int, k: int) -> tuple[Indices, Scores]:
     if k < 1:
         raise InputError("k", got=str(k), wanted="an integer in [1, inf)")
@@ -236,14 +280,30 @@ class InnerProducts:
         `allowed (n_items,)` holds for every row; `banned (n, width)` names items that a row never gets, -1 pads.
         """
         best_ids, best = _empty(len(user_vectors), k)
-        n_items = len(self._items[2])
-        _scan_rows(
-            np.ascontiguousarray(user_vectors, dtype=np.float32), self._items,
-            np.ones(n_items, dtype=np.bool_) if allowed is None else allowed,
-            np.full((len(user_vectors), 0), -1, dtype=np.int32) if banned is None else np.ascontiguousarray(banned),
-            above, best, best_ids,
-        )  # fmt: skip
+        users = np.ascontiguousarray(user_vectors, dtype=np.float32)
+        may = np.ones(len(self._items[2]), dtype=np.bool_) if allowed is None else allowed
+        shut = np.full((len(users), 0), -1, dtype=np.int32) if banned is None else np.ascontiguousarray(banned)
+        if len(users) < MANY:
+            _scan_rows(users, self._items, may, shut, above, best, best_ids)
+            return _pad(best_ids, best)
+        for start in range(0, len(users), ROWS):
+            part = slice(start, start + ROWS)
+            self._multiply(users[part], may, shut[part], above, best[part], best_ids[part])
         return _pad(best_ids, best)
+
+    def _multiply(
+        self, users: Floats, allowed: Mask, banned: Indices, above: float, best: Scores, ids: Indices
+    ) -> None:
+        """Search for many rows at once: a block of items is read from memory once for all of them."""
+        vectors, _, item_idx = self._items
+        reaches = ROUNDING * np.sqrt(np.einsum("ij,ij->i", users, users))
+        for first in range(0, len(item_idx), BLOCK):
+            products = users @ vectors[first : first + BLOCK].T
+            if not _scan_block(
+                products, first, (users, reaches), self._items, allowed, banned, above, (best, ids)
+            ):  # fmt: skip
+                break
+        _unheap_rows(best, ids)
 
 
 def order(scores: NDArray[np.floating], ids: NDArray[np.integer]) -> NDArray[np.intp]:

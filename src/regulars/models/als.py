@@ -17,7 +17,7 @@ O(nnz d) instead of the exact solver's O(nnz d^2 + n d^3). `cholesky` is that re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -73,19 +73,28 @@ class ALS(Model):
 
     def fit_watched(self, user_items: Matrix, rng: np.random.Generator, watch: Watch | None) -> None:
         """Run the epochs; `watch(epoch, loss)` is called after each with the exact loss, which costs a pass."""
+        for epoch, (x, y) in enumerate(self.passes(user_items, rng)):
+            if watch is not None:
+                watch(epoch, self.loss(user_items, x, y))
+        self.item_factors_ = y
+        self.gram_ = gram_of(y)
+
+    def passes(self, user_items: Matrix, rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
+        """Both sides' factors after each epoch, as they are: the next one changes them in place."""
         users, items = self._side(user_items), self._side(user_items.T.tocsr())
         n_users, n_items = user_items.shape
         x = np.zeros((n_users, self.factors), dtype=np.float32)
         y = rng.normal(0.0, 0.1 / np.sqrt(self.factors), (n_items, self.factors)).astype(np.float32)
         half = self._cg_half if self.solver == "cg" else self._exact_half
-        with threadpool_limits(limits=self.threads or all_cores(), user_api="blas"):
-            for epoch in range(self.epochs):
+        for _ in range(self.epochs):
+            with threadpool_limits(limits=self.threads or all_cores(), user_api="blas"):
                 x, y = half(users, x, y)
                 y, x = half(items, y, x)
-                if watch is not None:
-                    watch(epoch, als_loss(users, items[3], x, y))
-            self.item_factors_ = y
-            self.gram_ = gram_of(y)
+            yield x, y
+
+    def loss(self, user_items: Matrix, x: Floats, y: Floats) -> float:
+        """The loss of these factors over all cells, in float64."""
+        return als_loss(self._side(user_items), self._side(user_items.T.tocsr())[3], x, y)
 
     def _side(self, matrix: Matrix) -> Side:
         """A CSR's rows as the kernels want them, with each row's penalty."""
