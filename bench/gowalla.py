@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from measure import Row, across_seeds, apart, chosen, clocked, ranked
+from measure import Row, apart, chosen, clocked, ranked
+from parts import Parts, Settings, fitted, seeded, single
 from regulars.core.arrays import as_csr
-from regulars.core.data import Histories
+from regulars.core.data import Dataset, Histories
 from regulars.evaluate.metrics import judge, ndcg, recall
-from regulars.models.registry import make_model
 
 K = 20
 SHAPE = (29_858, 40_981)
@@ -37,7 +37,6 @@ PROTOCOL = (
     "fitted on the whole train part"
 )
 VALIDATION = f"{PROTOCOL} but a random fifth of each shopper's items, which is to be found by {RANKED:,} shoppers"
-Settings = dict[str, Any]
 SETTINGS: Mapping[str, Settings] = {
     "popular": {},
     "item-knn": {"k": 100, "shrink": 10.0, "user_power": 0.5},
@@ -63,8 +62,7 @@ GRID: Mapping[str, Sequence[Settings]] = {
     "slim": [{"l1": l1, "l2": l2, "k": 100} for l1 in (0.03, 0.1, 0.3, 1.0) for l2 in (10.0, 30.0, 50.0)],
     "pure-svd": [{"factors": factors} for factors in (50, 100, 200, 400)],
 }  # fmt: skip
-BLEND: Sequence[str] = ("graph-filter", "als")
-RANDOM = {"als"}  # another seed, other numbers: `--seeds` counts for these
+BLEND: Parts = {name: (1.0, SETTINGS[name]) for name in ("graph-filter", "als")}
 # BARS, leaderboard of matching models on this split (openbenchmark/BARS); the last four from their papers
 PUBLISHED: Mapping[str, tuple[float, float]] = {
     "item-knn": (0.1570, 0.1214), "bpr": (0.1627, 0.1378), "slim": (0.1699, 0.1382), "ease": (0.1765, 0.1467),
@@ -100,44 +98,19 @@ def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset:
 def _rows(data: Path, name: str, seeds: int, preset: str) -> list[Row]:
     """One row, or with `validation` one for each setting."""
     if preset == "validation":
-        return [apart(measure, data, {name: params}, preset, 0) for params in GRID[name]]
-    parts = {each: SETTINGS[each] for each in (BLEND if name == "blend" else [name])}
-    repeats = seeds if RANDOM & parts.keys() else 1
-    return [across_seeds([apart(measure, data, parts, preset, seed) for seed in range(repeats)],
-                         ["recall@20", "ndcg@20"])]  # fmt: skip
+        return [apart(measure, data, preset, single(name, params), 0) for params in GRID[name]]
+    parts = BLEND if name == "blend" else single(name, SETTINGS[name])
+    return [seeded(parts, seeds, ["recall@20", "ndcg@20"], measure, data, preset)]
 
 
-def measure(data: Path, parts: Mapping[str, Settings], preset: str, seed: int) -> Row:
-    """Fit and rank one model, or several as one blend; seconds are those of the fits, kernels compiled before."""
+def measure(data: Path, preset: str, parts: Parts, seed: int) -> Row:
+    """Fit and rank one model, or several as one blend."""
     trial = test_trial(data) if preset == "test" else validation_trial(data)
-    models = [make_model(name, params) for name, params in parts.items()]
-    few = trial.train[:50]
-    for model in models:
-        model.fit(few).score(Histories.from_matrix(few), 0)
     row: Row = {"model": "blend" if len(parts) > 1 else next(iter(parts)), "by": "ours", "subset": "all"}
-    with clocked(row):
-        for model in models:
-            model.fit(trial.train, np.random.default_rng(seed))
-
-    def score(histories: Histories) -> NDArray[np.float32]:
-        scores = models[0].score(histories, 0)
-        if len(models) > 1:
-            _standard(scores)
-        for model in models[1:]:
-            scores += _standard(model.score(histories, 0))
-        return scores
-
+    score = fitted(parts, Dataset.from_matrix(trial.train), seed, row)
     with clocked(row, "score_"):
         top = ranked(score, Histories.from_matrix(trial.train[trial.shoppers]), K, mask_seen=True)
-    row |= figures(top, trial.wanted) | {"threads": max(each.get("threads", 1) for each in parts.values())}
-    return row | {"settings": dict(parts) if len(parts) > 1 else models[0].get_params()}
-
-
-def _standard(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row with mean 0 and deviation 1, in its place, so that models of different scales add."""
-    scores -= scores.mean(axis=1, keepdims=True)
-    scores /= np.maximum(scores.std(axis=1, keepdims=True), np.float32(1e-12))
-    return scores
+    return row | figures(top, trial.wanted)
 
 
 def figures(top: NDArray[np.int32], wanted: sp.csr_array) -> Row:

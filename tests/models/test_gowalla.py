@@ -35,13 +35,6 @@ def test_a_fifth_of_each_shopper_is_held_out() -> None:
     assert again.train.multiply(train[:]).nnz == again.train.nnz
 
 
-def test_a_blend_adds_scores_of_one_scale() -> None:
-    scores = np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]], dtype=np.float32)
-    assert np.allclose(bench._standard(scores.copy())[0], np.array([-1, 0, 1]) * np.sqrt(1.5))
-    assert np.allclose(bench._standard(1000 * scores), bench._standard(scores.copy()), atol=1e-5)
-    assert not bench._standard(scores)[1].any()
-
-
 def test_unknown_models_and_presets_are_refused() -> None:
     with pytest.raises(SystemExit, match="wanted some of"):
         bench.run(Path("nowhere"), ["neumf"])
@@ -50,7 +43,7 @@ def test_unknown_models_and_presets_are_refused() -> None:
 
 
 def test_the_blend_and_the_grid_are_of_known_models() -> None:
-    assert bench.SETTINGS.keys() >= {*bench.BLEND, *bench.RANDOM, *bench.GRID}
+    assert bench.SETTINGS.keys() >= {*bench.BLEND, *bench.GRID}
     for name, tried in bench.GRID.items():
         assert bench.SETTINGS[name] in tried
 
