@@ -33,6 +33,7 @@ BENCHES = {
     "ml1m-sasrec": ("sequences", "2 minutes"),
     "amazon-beauty": ("sequences", "2 minutes"),
     "amazon-sports": ("sequences", "4 minutes"),
+    "sequence-serving": ("sequence_serving", "1 minute"),
     "diginetica": ("sessions", "5 minutes"),
     "retailrocket-sessions": ("sessions", "2 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),

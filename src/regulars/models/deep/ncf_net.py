@@ -195,17 +195,15 @@ class Trainer:
     def fit(self, part: str, pretrain: bool, rng: np.random.Generator, hooks: Hooks) -> dict[str, NDArray[Any]]:
         """The trained net's arrays by name."""
         parts = (
-            [self._trained(each, {}, rng, hooks) for each in ("gmf", "mlp")] if part == "neumf" and pretrain else []
+            [self.trained(each, {}, rng, hooks) for each in ("gmf", "mlp")] if part == "neumf" and pretrain else []
         )
-        begun = {name: array for each in parts for name, array in each.items()}
-        for head in ("gmf_head", "mlp_head"):
-            if head in begun:
-                begun[head] = begun[head] * PRETRAINED_SHARE
-        return {name: tensor.cpu().numpy() for name, tensor in self._trained(part, begun, rng, hooks).items()}
+        trained = self.trained(part, joined(parts), rng, hooks)
+        return {name: tensor.cpu().numpy() for name, tensor in trained.items()}
 
-    def _trained(
+    def trained(
         self, part: str, begun: dict[str, torch.Tensor], rng: np.random.Generator, hooks: Hooks
     ) -> dict[str, torch.Tensor]:
+        """One training, from the weights `begun` with where there are any."""
         with torch.random.fork_rng():
             torch.manual_seed(int(rng.integers(2**62)))
             net = NCFNet(self.sizes, part).to(device())
@@ -215,6 +213,13 @@ class Trainer:
         task = LeftOut(net, rest, (rows, wanted), self.sampling)
         train(net, task, self.plan, rng, replace(hooks, checkpoints=folder), f"{self.of}-{part}")
         return net.state_dict()
+
+
+def joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """What NeuMF begins with: both parts, each with half a say."""
+    heads = ("gmf_head", "mlp_head")
+    return {name: tensor * PRETRAINED_SHARE if name in heads else tensor
+            for part in parts for name, tensor in part.items()}  # fmt: skip
 
 
 def hold_out(data: Dataset, rng: np.random.Generator) -> tuple[Matrix, Indices, Indices]:
