@@ -6,8 +6,8 @@ test part has of all pairs), fitted on the rest, 6,000 random shoppers ranked; `
 search over GRID. Such a random hold-out is known to rank *models* otherwise than the test part does (it prefers
 rp3beta), so it only chose settings within a model.
 
-Found: als .1393 (alpha 100 .1375, 10 .1326; reg .003 .1368), pure-svd .0971 (200 factors .0882), slim .1523 (l1 .3 and
-l2 30 .1520, l1 1 .1485). ease was searched with 12,000 items dense, to save time: l2 100 .1485, 200 .1442.
+Found: als .1393 (alpha 100 .1375, 10 .1326; reg .003 .1368), pure-svd .0971 (200 factors .0882), slim .1523 (l1 .3
+and l2 30 .1520, l1 1 .1485). ease was searched with 12,000 items dense, to save time: l2 100 .1485, 200 .1442.
 
 Not searched: `graph-filter` has the published settings for this data set (Kim et al. 2025), and `blend` is the plain
 sum of the z-scores of the models in BLEND, with equal weights fixed beforehand.
