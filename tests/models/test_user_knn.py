@@ -45,6 +45,14 @@ def test_votes_of_the_definition(weighting: str, asymmetry: float, k: int) -> No
     np.testing.assert_allclose(model.score(Histories.from_matrix(history), 0), like @ rows, rtol=1e-4)
 
 
+def test_sharper_votes_for_rarer_items() -> None:
+    rows, history = counts(), counts(7, seed=1)
+    like = likeness(history, rows, 2.0, 0.5)
+    expected = like**3 @ (rows / (rows > 0).sum(axis=0) ** 0.4)
+    model = UserKNN(k=100, shrink=2.0, power=1.0, sharpness=3.0, beta=0.4).fit(rows)
+    np.testing.assert_allclose(model.score(Histories.from_matrix(history), 0), expected, rtol=1e-4)
+
+
 def test_rare_items_tell_more() -> None:
     """Item 0 is everyone's, item 1 one other shopper's: the latter is the nearer one by tf-idf."""
     rows = np.array([[1, 0, 1, 0], [1, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 1]], dtype=float)
@@ -60,15 +68,16 @@ def test_own_row_votes_for_nothing_new() -> None:
     assert (scores[rows == 0] == 0).all()
 
 
-def test_because_is_the_largest_share() -> None:
+@pytest.mark.parametrize("sharpness", [1.0, 2.0])
+def test_because_is_the_largest_share(sharpness: float) -> None:
     rows, history = counts(seed=2), counts(1, seed=3)
-    model = UserKNN(k=9, shrink=1.0, power=1.0).fit(rows)
+    model = UserKNN(k=9, shrink=1.0, power=1.0, sharpness=sharpness).fit(rows)
     given = Histories.from_matrix(history)
     wanted = np.arange(18, dtype=np.int32)
     near, _, _ = model.neighbours(given)
     users = near.indices
     below = np.linalg.norm(history) * np.linalg.norm(rows[users], axis=1) + 1.0
-    shares = (history[0][:, None] * rows[users].T / below) @ rows[users]
+    shares = (history[0][:, None] * rows[users].T * near.data ** (sharpness - 1) / below) @ rows[users]
     np.testing.assert_allclose(shares.sum(axis=0), model.score(given, 0)[0], rtol=1e-4)
     expected = np.where(shares.max(axis=0) > 0, shares.argmax(axis=0), -1)
     assert model.because(given, 0, wanted).tolist() == expected.tolist()

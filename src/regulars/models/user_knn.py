@@ -1,9 +1,10 @@
 """Shopper neighbours: what those with a like history took (Resnick et al. 1994; asymmetric cosine, Aiolli 2013).
 
 s_hu = h'x_u / (|h|^2a |x_u|^2(1-a) + shrink) between a history h and the rows x_u of the shoppers learned from; the
-`k` most like vote for their items, score_j = sum_u s_hu w_uj. Cells may be weighted by tf-idf or BM25 (a shopper as
-the text, items as the words). Nothing is learned of a shopper but their row, so anyone is served by the history they
-bring; one who was learned from is a neighbour of their own, and votes for what they have only.
+`k` most like vote for their items, score_j = sum_u s_hu^sharpness w_uj / n_j^beta, n_j shoppers having j. Cells may
+be weighted by tf-idf or BM25 (a shopper as the text, items as the words). Nothing is learned of a shopper but their
+row, so anyone is served by the history they bring; one who was learned from is a neighbour of their own, and votes for
+what they have only.
 Fit O(cells). A request walks the columns of its history: O(history x shoppers of an item + k x items of a shopper).
 """
 
@@ -28,17 +29,21 @@ class UserKNN(Model):
     name = "user-knn"
     can = frozenset({Can.SPARSE, Can.BECAUSE})
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each by its name
         self, *, k: int = 200, shrink: float = 10.0, power: float = 0.5, asymmetry: float = 0.5,
-        weighting: str = "none", k1: float = 1.2, b: float = 0.75, context_weight: float = 1.0,
+        sharpness: float = 1.0, beta: float = 0.0, weighting: str = "none",
+        k1: float = 1.2, b: float = 0.75, context_weight: float = 1.0,
     ) -> None:  # fmt: skip
         check_range("user-knn: k", k, 1, whole=True)
         check_range("user-knn: shrink", shrink, 0.0)
         check_range("user-knn: power", power, 0.0, 4.0)
         check_range("user-knn: asymmetry", asymmetry, 0.0, 1.0)
+        check_range("user-knn: sharpness", sharpness, 0.0, 16.0)
+        check_range("user-knn: beta", beta, 0.0, 4.0)
         check_weighting("user-knn", weighting, k1, b)
         check_range("user-knn: context_weight", context_weight, 0.0)
         self.k, self.shrink, self.power, self.asymmetry = k, shrink, power, asymmetry
+        self.sharpness, self.beta = sharpness, beta
         self.weighting, self.k1, self.b, self.context_weight = weighting, k1, b, context_weight
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
@@ -50,7 +55,9 @@ class UserKNN(Model):
         votes = sp.csr_array((given.data ** np.float32(self.power), given.indices, given.indptr), shape=given.shape)
         self.told_, self.mean_ = idf(votes), mean_length(votes)
         rows = self._weighted(votes)
-        self.votes_: Matrix = votes
+        takers = np.maximum(np.bincount(votes.indices, minlength=votes.shape[1]), 1).astype(np.float32)
+        worth = (takers ** np.float32(-self.beta))[votes.indices]
+        self.votes_: Matrix = sp.csr_array((votes.data * worth, votes.indices, votes.indptr), shape=votes.shape)
         self.by_item_: Matrix = rows.T.tocsr()
         self.lengths_ = _row_lengths(rows) ** np.float32(2 - 2 * self.asymmetry)
 
@@ -77,6 +84,7 @@ class UserKNN(Model):
     def sparse_scores(self, histories: Histories, now: Instant) -> Cells:
         """The votes for each item that a neighbour has."""
         near, _, _ = self.neighbours(histories)
+        near.data **= np.float32(self.sharpness)
         return cells_of((near @ self.votes_).tocsr())
 
     def score(self, histories: Histories, now: Instant) -> Scores:
@@ -86,14 +94,16 @@ class UserKNN(Model):
     def because(self, history: Histories, now: Instant, item_idx: Indices) -> Indices:
         """The history item that brought the neighbours with most of each item's votes, -1 where there are none.
 
-        s_hu is a sum over the items of the history, and so is what it is multiplied by: the share of history item i
-        in the score of j is sum_u h_i x_ui w_uj / (|h|^2a |x_u|^2(1-a) + shrink) over the neighbours u.
+        A likeness is a sum over the items of the history, so each has a share in it, and the same share in the votes:
+        sum_u s_hu^(sharpness - 1) h_i x_ui / (..) w_uj / n_j^beta over the neighbours u.
         """
         near, rows, own = self.neighbours(history)
         users = near.indices
-        below = own[0] * self.lengths_[users] + np.float32(self.shrink)
-        common = self.by_item_[rows.indices][:, users].toarray() * rows.data[:, None] / below
-        return leading(common @ self.votes_[users][:, item_idx].toarray(), rows.indices)
+        worth = near.data ** np.float32(self.sharpness - 1) / (
+            own[0] * self.lengths_[users] + np.float32(self.shrink)
+        )
+        shares = self.by_item_[rows.indices][:, users].toarray() * rows.data[:, None] * worth
+        return leading(shares @ self.votes_[users][:, item_idx].toarray(), rows.indices)
 
 
 def _row_lengths(rows: Matrix) -> Floats:
