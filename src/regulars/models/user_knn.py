@@ -3,8 +3,8 @@
 s_hu = h'x_u / (|h|^2a |x_u|^2(1-a) + shrink) between a history h and the rows x_u of the shoppers learned from; the
 `k` most like vote for their items, score_j = sum_u s_hu^sharpness w_uj / n_j^beta, n_j shoppers having j. Cells may
 be weighted by tf-idf or BM25 (a shopper as the text, items as the words). Nothing is learned of a shopper but their
-row, so anyone is served by the history they bring; one who was learned from is a neighbour of their own, and votes for
-what they have only.
+row, so anyone is served by the history they bring; one who was learned from is a neighbour of their own, and votes
+for what they have only.
 Fit O(cells). A request walks the columns of its history: O(history x shoppers of an item + k x items of a shopper).
 """
 
