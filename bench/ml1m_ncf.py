@@ -6,7 +6,7 @@ drawn among those without a train pair, the rest to fit on. `--preset validation
 it found: ease .4600, als .4637 (alpha 3.3 and reg .01 .4620, reg .007 .4609, reg .015 .4334; 128 factors an earlier
 search .4635 of other draws), slim .4476 (its defaults), pure-svd .4394, bpr .4281 (rate .05 .4244), user-knn .4169
 (without sharpness and beta .4072, tf-idf .3869), item-knn .4114 (asymmetry .4 .4097, .3 .4048), rp3beta .3883 (beta
-.5 .3862, without top-k .3683). `blend` is a sum of z-scores; its weights were raised one at a time, three times round,
+.5 .3862, without top-k .3683). `blend` is a sum of z-scores; its weights were raised one at a time, three rounds,
 over 0 to 1.5 on the same part: .4694. The peers have our settings where theirs mean the same, else their defaults.
 """
 
@@ -76,9 +76,9 @@ GRID: Mapping[str, Sequence[Settings]] = {
         {"rate": rate, "reg": reg, "item_reg": item_reg, "epochs": 40}
         for rate in (0.05, 0.1) for reg in (0.01, 0.02) for item_reg in (0.002, 0.01)
     ],
-    "gmf": [{"part": "gmf", **NCF, "loss": loss, "negatives": 4000} for loss in ("softmax", "bce")],
+    "gmf": [{"part": "gmf", **NCF, **more} for more in ({}, {"loss": "bce"}, {"negatives": 4000})],
     "mlp": [{"part": "mlp", **NCF, "learning_rate": rate} for rate in (0.005, 0.01)],
-    "neumf": [{**NCF, "loss": loss} for loss in ("softmax", "bce")],
+    "neumf": [{"part": "neumf", **NCF, **more} for more in ({}, {"loss": "bce"}, {"pretrain": False})],
 }  # fmt: skip
 BLEND: Parts = {name: (weight, SETTINGS[name])
                 for name, weight in (("ease", 1.0), ("als", 1.5), ("slim", 1.0), ("pure-svd", 1.0))}  # fmt: skip
