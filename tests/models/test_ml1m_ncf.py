@@ -28,19 +28,19 @@ def test_ranks_count_ties_by_id_and_not_the_positive_itself() -> None:
 
 
 def test_unknown_models_and_presets_are_refused() -> None:
-    with pytest.raises(SystemExit, match="wanted models of"):
-        bench.run(Path("nowhere"), ["neumf"])
+    with pytest.raises(SystemExit, match="got nonsense, wanted some of"):
+        bench.run(Path("nowhere"), ["nonsense"])
     with pytest.raises(SystemExit, match="test or validation"):
         bench.run(Path("nowhere"), preset="train")
 
 
 def test_chosen_settings_are_of_the_grid() -> None:
-    assert all(bench.SETTINGS[name] in bench.GRID[name] for name in bench.SETTINGS)
+    assert all(bench.SETTINGS[name] in bench.GRID[name] for name in bench.GRID)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "hr", "ndcg"), [("ease", 0.717, 0.449), ("als", 0.709, 0.437), ("item-knn", 0.669, 0.397)]
+    ("model", "hr", "ndcg"), [("ease", 0.717, 0.449), ("als", 0.725, 0.448), ("item-knn", 0.669, 0.397)]
 )
 def test_published_figures_are_reached(model: str, hr: float, ndcg: float) -> None:
     row = bench.run(data_folder(), [model])["rows"][0]
