@@ -32,6 +32,7 @@ MODELS = {
     "mf": "mf:MF",
     "neumf": "deep.ncf:NeuMF",
     "sasrec": "deep.sasrec:SASRec",
+    "mult-vae": "deep.mult_vae:MultVAE",
     "content": "content:Content",
     "next-basket": "next_basket:NextBasket",
     "random": "random:Random",
