@@ -17,7 +17,7 @@ from sklearn.preprocessing import normalize
 
 from regulars.core.data import Dataset, Histories, Items
 from regulars.models import text as text_module
-from regulars.models.content import STRONGEST, Content, _tf_idf, _unit
+from regulars.models.content import STRONGEST, Content, tf_idf, unit
 from regulars.models.neighbours import strongest
 from regulars.models.text import gram_counts, word_counts
 
@@ -78,7 +78,7 @@ def test_tf_idf_and_unit_length_by_their_equations() -> None:
     counts = sp.csr_array(np.array([[3.0, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=np.float32))
     rarity = np.log(4 / np.array([1.5, 2.5]))
     first = np.array([(1 + np.log(3)) * rarity[0], rarity[1]])
-    found = _unit(_tf_idf(counts)).toarray()
+    found = unit(tf_idf(counts)).toarray()
     np.testing.assert_allclose(found[0, :2], normalize(first[None])[0], rtol=1e-6)
     assert found[1].tolist() == [0, 1, 0]
     assert found[2].tolist() == [0, 0, 0]

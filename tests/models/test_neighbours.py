@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from regulars.core.data import Items
 from regulars.models import neighbours
-from regulars.models.content import Content, _price_bands
+from regulars.models.content import Content, price_bands
 from regulars.models.neighbours import nearest_rows, strongest
 from regulars.models.nearest import nearest
 
@@ -66,7 +66,7 @@ def test_stored_zeros_meet_nobody(priced: sp.csr_array) -> None:
 def _priced() -> sp.csr_array:
     """Price bands of prices on a border, where the upper band has share 0."""
     items = replace(Items.bare(str(idx) for idx in range(30)), price=2 ** np.repeat([10, 11, 12], 10))
-    return _price_bands(items)
+    return price_bands(items)
 
 
 def test_strongest_by_sorting() -> None:

@@ -58,14 +58,14 @@ class Content(Model):
         texts = [f"{title}. {text}" for title, text in zip(items.title, items.description, strict=True)]
         prefixes = [[path[:depth] for depth in range(1, len(path) + 1)] for path in items.category]
         blocks = (
-            (self.text, _unit(strongest(_tf_idf(_used(word_counts(texts))), STRONGEST))),
-            (self.text, _unit(strongest(_tf_idf(_used(gram_counts(texts))), STRONGEST))),
-            (self.category, _unit(_tf_idf(_one_hot(prefixes)))),
-            (self.category, _unit(_tf_idf(_one_hot(items.tags)))),
-            (self.brand, _unit(_one_hot([[brand] if brand else [] for brand in items.brand]))),
-            (self.price, _unit(_price_bands(items))),
+            (self.text, unit(strongest(tf_idf(used(word_counts(texts))), STRONGEST))),
+            (self.text, unit(strongest(tf_idf(used(gram_counts(texts))), STRONGEST))),
+            (self.category, unit(tf_idf(one_hot(prefixes)))),
+            (self.category, unit(tf_idf(one_hot(items.tags)))),
+            (self.brand, unit(one_hot([[brand] if brand else [] for brand in items.brand]))),
+            (self.price, unit(price_bands(items))),
         )
-        return _unit(sp.csr_array(sp.hstack([np.float32(np.sqrt(w)) * block for w, block in blocks], format="csr")))
+        return unit(sp.csr_array(sp.hstack([np.float32(np.sqrt(w)) * block for w, block in blocks], format="csr")))
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Mean likeness to the history's items, by their weights to the power `power` `(n, n_items)`."""
@@ -85,7 +85,7 @@ class Content(Model):
         return leading_links(*self.linked(history, now), item_idx)
 
 
-def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:
+def one_hot(names: Iterable[Sequence[object]]) -> Matrix:
     """One row an item, one column a distinct name."""
     codes: dict[object, int] = {}
     columns: list[int] = []
@@ -97,7 +97,7 @@ def _one_hot(names: Iterable[Sequence[object]]) -> Matrix:
     return sp.csr_array(cells, shape=(len(indptr) - 1, max(1, len(codes))), dtype=np.float32)
 
 
-def _used(counts: Matrix) -> Matrix:
+def used(counts: Matrix) -> Matrix:
     """Without the columns that no row uses: of millions of hashes a small catalogue needs a few thousand."""
     occurs = np.zeros(counts.shape[1], dtype=np.bool_)
     occurs[counts.indices] = True
@@ -106,7 +106,7 @@ def _used(counts: Matrix) -> Matrix:
     return sp.csr_array(cells, shape=(counts.shape[0], max(1, int(place[-1]) + 1)))
 
 
-def _price_bands(items: Items) -> Matrix:
+def price_bands(items: Items) -> Matrix:
     """Half-octaves of price, shared between the two nearest bands so that no border cuts neighbours apart."""
     known = np.flatnonzero(items.price > 0)
     band = 2.0 * np.log2(items.price[known])
@@ -117,7 +117,7 @@ def _price_bands(items: Items) -> Matrix:
     return sp.csr_array(bands, dtype=np.float32)
 
 
-def _tf_idf(counts: Matrix) -> Matrix:
+def tf_idf(counts: Matrix) -> Matrix:
     """(1 + ln tf) ln((n + 1) / (df + 1/2)): what is everywhere says nothing."""
     n_items, n_columns = counts.shape
     spread = np.bincount(counts.indices, minlength=n_columns)[counts.indices]
@@ -126,7 +126,7 @@ def _tf_idf(counts: Matrix) -> Matrix:
     return counts
 
 
-def _unit(rows: Matrix) -> Matrix:
+def unit(rows: Matrix) -> Matrix:
     """Scale every row to length 1; empty rows stay empty."""
     owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     length = np.sqrt(np.bincount(owner, weights=rows.data.astype(np.float64) ** 2, minlength=rows.shape[0]))

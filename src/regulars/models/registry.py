@@ -33,6 +33,7 @@ MODELS = {
     "neumf": "deep.ncf:NeuMF",
     "sasrec": "deep.sasrec:SASRec",
     "mult-vae": "deep.mult_vae:MultVAE",
+    "two-tower": "deep.two_tower:TwoTower",
     "content": "content:Content",
     "next-basket": "next_basket:NextBasket",
     "random": "random:Random",
