@@ -33,31 +33,32 @@ PROTOCOL = (
 )
 FOLDERS = {"diginetica": "diginetica_sr", "retailrocket-sessions": "retailrocket_sr"}
 PREFIX: Settings = {"window": 20, "decay": 0.75, "backward": 0.5, "history_decay": 1.25, "power": 0.3}
+NEAR: Settings = {"decay": 1.5, "nearness": 0.4, "half_life_days": 70.0, "idf": 2.0, "repeats": 30.0}
 SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     "diginetica": {
         "popular": {},
         "item-knn": {},
         "sequential-rules": {},
         "co-occurrence": PREFIX,
-        "session-knn": {"decay": 1.25, "half_life_days": 70.0, "idf": 1.5, "repeats": 10.0},
+        "session-knn": NEAR,
     },
     "retailrocket-sessions": {
         "popular": {},
         "item-knn": {},
         "sequential-rules": {},
         "co-occurrence": PREFIX,
-        "session-knn": {"decay": 1.25, "half_life_days": 70.0, "idf": 1.5, "repeats": 10.0},
+        "session-knn": NEAR,
     },
 }
 BLEND: Mapping[str, Mapping[str, float]] = {
-    "diginetica": {"session-knn": 1.0, "co-occurrence": 0.2},
-    "retailrocket-sessions": {"session-knn": 1.0, "co-occurrence": 0.2},
+    "diginetica": {"session-knn": 1.0, "co-occurrence": 0.1},
+    "retailrocket-sessions": {"session-knn": 1.0, "co-occurrence": 0.05},
 }
 GRID: Mapping[str, Sequence[Settings]] = {
     "session-knn": [
         {"decay": decay, "nearness": nearness, "half_life_days": half_life, "idf": idf, "repeats": repeats}
-        for decay in (0.75, 1.25) for nearness in (0.4, 0.8) for half_life in (0.0, 35.0, 70.0)
-        for idf in (1.0, 1.5) for repeats in (3.0, 10.0)
+        for decay in (1.0, 1.5) for nearness in (0.4, 0.8) for half_life in (0.0, 70.0)
+        for idf in (1.0, 2.0) for repeats in (10.0, 30.0)
     ],
     "co-occurrence": [
         {**PREFIX, "backward": backward, "history_decay": history_decay, "power": power}
