@@ -18,7 +18,7 @@ from regulars.core.arrays import Indices, Matrix
 from regulars.core.data import Dataset
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.trainer import device, train
+from regulars.models.deep.trainer import device, seeded, train
 
 HELD_OUT = 1000  # shoppers with one item held out to validate on, at most
 HELD_OUT_SHARE = 0.1
@@ -204,8 +204,7 @@ class Trainer:
         self, part: str, begun: dict[str, torch.Tensor], rng: np.random.Generator, hooks: Hooks
     ) -> dict[str, torch.Tensor]:
         """One training, from the weights `begun` with where there are any."""
-        with torch.random.fork_rng():
-            torch.manual_seed(int(rng.integers(2**62)))
+        with seeded(int(rng.integers(2**62))):
             net = NCFNet(self.sizes, part).to(device())
         net.load_state_dict(begun, strict=bool(begun))
         rest, rows, wanted = self.data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional
 from regulars.core.arrays import Indices
 from regulars.models.deep.layers import dropout, full_softmax
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.trainer import device, train
+from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.windows import GAPS, Events, Windows, last_places
 
 HELD_OUT = 1000  # shoppers whose last event is validated on, at most
@@ -100,11 +100,21 @@ class SASRecNet(nn.Module):
         return hidden @ self.outer[layer] + self.outer_bias[layer]
 
 
+class SequenceNet(Protocol):
+    """A net whose state after each place times `items` is the score of being next."""
+
+    items: nn.Parameter
+    length: int
+
+    def __call__(self, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """States `(n, width, d)` after each place of left-justified items."""
+
+
 class NextItem:
     """The task: at each place of a window, tell the item that came next."""
 
     def __init__(
-        self, net: SASRecNet, windows: Windows, held: tuple[Events, Indices], loss: Loss, batch: int
+        self, net: SequenceNet, windows: Windows, held: tuple[Events, Indices], loss: Loss, batch: int
     ) -> None:
         self.net, self.windows, self.kind, self.batch, self.device = net, windows, loss, batch, device()
         self.held = [self._on(each) for each in last_places(held[0], net.length)]
@@ -157,7 +167,11 @@ def sampled_loss(states: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor
     """
     n_items = len(items)
     n = min(loss.negatives or n_items, n_items)
-    sample = torch.randint(n_items, (n,), device=items.device) if n < n_items else torch.arange(n_items)
+    sample = (
+        torch.randint(n_items, (n,), device=items.device)
+        if n < n_items
+        else torch.arange(n_items, device=items.device)
+    )
     mine = (states * functional.embedding(wanted, items)).sum(1)
     others = states @ functional.embedding(sample, items).T
     others = others.masked_fill(sample == wanted[:, None], -torch.inf)
@@ -181,8 +195,7 @@ def fit(task_settings: tuple[Shape, float, Loss, int], windows: Windows, held: t
         rng: np.random.Generator, hooks: Hooks, of: str) -> dict[str, np.ndarray]:  # fmt: skip
     """Train and return the net's arrays by name; without anything to learn from, item vectors are zeros."""
     shape, dropout_rate, loss, batch = task_settings
-    with torch.random.fork_rng():
-        torch.manual_seed(int(rng.integers(2**62)))
+    with seeded(int(rng.integers(2**62))):
         net = SASRecNet(shape, dropout_rate).to(device())
     if len(windows):
         train(net, NextItem(net, windows, held, loss, batch), plan, rng, hooks, of)

@@ -58,7 +58,7 @@ def train(net: torch.nn.Module, task: Task, plan: Plan, rng: np.random.Generator
     Equal seeds give equal numbers on one machine and thread count. torch's own random state is left as it was.
     """
     seed = int(rng.integers(2**62))
-    with _settled(plan.threads, seed):
+    with seeded(seed), _threads(plan.threads):
         training = _Training(net, task, plan, seed, of)
         if hooks.checkpoints is not None:
             training.resume(hooks.checkpoints)
@@ -78,16 +78,23 @@ def train(net: torch.nn.Module, task: Task, plan: Plan, rng: np.random.Generator
 
 
 @contextmanager
-def _settled(threads: int, seed: int) -> Iterator[None]:
-    """Threads and random state of torch for one training, given back afterwards."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
+def seeded(seed: int) -> Iterator[None]:
+    """A random state of torch's own, given back afterwards."""
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
-        torch.set_num_threads(threads or all_cores())
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        yield
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """So many threads for torch, given back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or all_cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Training:
