@@ -17,6 +17,7 @@ The defaults are ChebyCF's published settings for Gowalla; the papers of the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -70,9 +71,11 @@ class GraphFilter(Model):
         given = data.user_items
         cells = given.data ** np.float32(self.power)
         weights = sp.csr_array((cells, given.indices, given.indptr), shape=given.shape)
-        self.item_degrees_ = np.asarray(weights.sum(axis=0), dtype=np.float32)
-        by_user = _power(np.asarray(weights.sum(axis=1), dtype=np.float32), -0.5)
-        cells *= np.repeat(by_user, np.diff(given.indptr)) * _power(self.item_degrees_, -0.5)[given.indices]
+        of_users, of_items = (np.asarray(weights.sum(axis=axis), dtype=np.float32) for axis in (1, 0))
+        inner = self.item_power if self.kind == "chebyshev" else 0.5
+        self.before_, self.after_ = _power(of_items, -inner), _power(of_items, inner)
+        by_user, by_item = _power(of_users, -0.5), _power(of_items, -0.5)
+        weights.data = cells * np.repeat(by_user, np.diff(given.indptr)) * by_item[given.indices]
         self.walk_: Matrix = weights
         self.back_: Matrix = weights.T.tocsr()
         self.vectors_ = right_vectors(weights, self.factors, rng, self.threads)
@@ -93,7 +96,7 @@ class GraphFilter(Model):
 
     def _filter_rows(self, cells: Cells) -> Scores:
         """Dense rows of scores out of sparse rows of weights, a batch at a time."""
-        rows = sp.csr_array((cells[2], cells[1], cells[0]), shape=(len(cells[0]) - 1, len(self.item_degrees_)))
+        rows = sp.csr_array((cells[2], cells[1], cells[0]), shape=(len(cells[0]) - 1, len(self.before_)))
         scores = np.empty(rows.shape, dtype=np.float32)
         for start in range(0, len(scores), BATCH):
             scores[start : start + BATCH] = self._filter(rows[start : start + BATCH]).T
@@ -101,13 +104,10 @@ class GraphFilter(Model):
 
     def _filter(self, rows: Matrix) -> Floats:
         """The filter of each row, as a column `(n_items, n)`."""
-        inner = self.item_power if self.kind == "chebyshev" else 0.5
-        scaled = sp.csr_array(rows * _power(self.item_degrees_, -inner))
+        scaled, outer = sp.csr_array(rows * self.before_), self.after_[:, None]
         smooth: Floats = self.vectors_ @ np.asarray(np.float32(self.low_pass) * (scaled @ self.vectors_)).T
-        outer = _power(self.item_degrees_, inner)[:, None]
         if self.kind == "chebyshev":
-            coefficients = plateau(DEGREE, self.flatness)
-            smooth += self._polynomial(_columns(scaled), coefficients[0], chebyshev_steps(coefficients))
+            smooth += self._polynomial(_columns(scaled), *chebyshev_steps(DEGREE, self.flatness))
             smooth *= outer
             return smooth
         blurred = self._polynomial(_columns(rows), 0.0, BLUR) + smooth * outer
@@ -147,10 +147,11 @@ def plateau(degree: int, flatness: float) -> NDArray[np.float64]:
     return np.where(np.abs(coefficients) > NOTHING, coefficients, 0.0)
 
 
-def chebyshev_steps(coefficients: NDArray[np.float64]) -> list[Step]:
-    """The three-term recurrence of T_k(I - 2P), up to the last coefficient that is not 0."""
-    first, *others = np.trim_zeros(coefficients[1:], "b").tolist()
-    return [(1.0, -2.0, 0.0, first), *((2.0, -4.0, -1.0, each) for each in others)]
+@cache
+def chebyshev_steps(degree: int, flatness: float) -> tuple[float, tuple[Step, ...]]:
+    """The plateau's constant, and the three-term recurrence of T_k(I - 2P) up to its last term that is not 0."""
+    constant, first, *others = np.trim_zeros(plateau(degree, flatness), "b").tolist()
+    return constant, ((1.0, -2.0, 0.0, first), *((2.0, -4.0, -1.0, each) for each in others))
 
 
 def exponential_steps(time: float) -> list[Step]:
