@@ -142,6 +142,7 @@ KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "pure-svd": knows_the_blocks,
     "sequential-rules": knows_what_follows,
     "sasrec": knows_the_circle,
+    "gru4rec": knows_the_circle,
 }
 
 

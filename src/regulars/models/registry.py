@@ -32,6 +32,7 @@ MODELS = {
     "mf": "mf:MF",
     "neumf": "deep.ncf:NeuMF",
     "sasrec": "deep.sasrec:SASRec",
+    "gru4rec": "deep.gru4rec:GRU4Rec",
     "mult-vae": "deep.mult_vae:MultVAE",
     "two-tower": "deep.two_tower:TwoTower",
     "content": "content:Content",

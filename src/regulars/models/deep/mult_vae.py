@@ -3,8 +3,8 @@
 A shopper's history x, divided by its Euclidean length, becomes a latent normal with mean m and variance s^2 (tanh
 layer); z drawn from it becomes scores of all items (tanh layer, then one linear). In training, parts of x are
 dropped and the loss is -sum_i x_i log softmax(scores)_i + beta KL(N(m, s^2) || N(0, 1)), with beta rising from 0 to a
-cap over the first steps (their section 2.2.2); their 0.2 is reached after 40,000 steps of 500 shoppers. Each item of
-a history counts the same, however often it was taken.
+cap over the first steps; in the authors' code, 0.2 is reached after 40,000 steps of 500 shoppers. Each item of a
+history counts the same, however often it was taken.
 
 Ten in a hundred shoppers, 1,000 at most, are held out as a whole: the net is shown four fifths of their items, and
 NDCG@100 of the rest says when to stop. torch is needed by `fit` only. The last layer is an inner product of the

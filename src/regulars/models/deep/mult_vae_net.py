@@ -15,7 +15,7 @@ from torch.nn import functional
 from regulars.core.arrays import Matrix
 from regulars.models.deep.layers import dropout
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.trainer import device, train
+from regulars.models.deep.trainer import device, seeded, train
 
 HELD_OUT = 1000  # shoppers to validate on, at most
 HELD_OUT_SHARE = 0.1
@@ -127,7 +127,7 @@ class Retell:
             yield Batch.of(self.split.rest[able[start : start + self.size]], self.device)
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """The mean over shoppers of eq. 3, with one draw of z and the weight that beta has by now."""
+        """The mean over shoppers of the negative ELBO, with one draw of z and the weight that KL has by now."""
         noise, steps = self.noise, self.net.steps
         steps += 1
         beta = noise.beta * min(1.0, steps.item() / max(1, noise.anneal_steps))
@@ -190,8 +190,7 @@ def fit(task: tuple[Sizes, Noise, int], split: Split, plan: Plan, rng: np.random
         ) -> dict[str, Any]:  # fmt: skip
     """Train and return the served arrays by name; without any history to learn from, all items score 0."""
     sizes, noise, size = task
-    with torch.random.fork_rng():
-        torch.manual_seed(int(rng.integers(2**62)))
+    with seeded(int(rng.integers(2**62))):
         net = MultVAENet(sizes).to(device())
     if split.rest.nnz:
         train(net, Retell(net, split, noise, size), plan, rng, hooks, of)
