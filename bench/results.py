@@ -30,10 +30,18 @@ def save(result: dict[str, Any], words: Sequence[str], preset: str = "", *, part
 
 
 def merged(kept: Sequence[Row], fresh: Sequence[Row]) -> list[Row]:
-    """The rows kept, each replaced by the fresh one of the same model, subset and origin; new ones at the end."""
-    newer = {_name(row): row for row in fresh}
-    known = {_name(row) for row in kept}
-    return [newer.get(_name(row), row) for row in kept] + [row for row in fresh if _name(row) not in known]
+    """The rows kept; those of a model, subset and origin give way to all fresh ones of it, new ones come last."""
+    rows: list[Row] = []
+    placed: set[tuple[Any, ...]] = set()
+    for row in [*kept, *fresh]:
+        name = _name(row)
+        newer = [each for each in fresh if _name(each) == name]
+        if not newer:
+            rows.append(row)
+        elif name not in placed:
+            rows += newer
+            placed.add(name)
+    return rows
 
 
 def _name(row: Row) -> tuple[Any, ...]:

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import results
-from measure import across_seeds, apart, chosen, clocked, next_item, ranked
+from bench.filling import fill
+from measure import across_seeds, apart, chosen, next_item, ranked
 from regulars.core.data import Histories
 
 
@@ -57,13 +58,6 @@ def test_only_known_models_are_measured() -> None:
         chosen(["b", "c"], ["a", "b"])
 
 
-def fill(mb: int) -> dict[str, object]:
-    row: dict[str, object] = {}
-    with clocked(row):
-        row["filled"] = int(np.ones(mb << 20, dtype=np.uint8).sum()) >> 20
-    return row
-
-
 def test_a_process_of_its_own_has_its_own_peak() -> None:
     small, large = apart(fill, 1), apart(fill, 400)
     assert large["filled"] == 400
@@ -76,12 +70,12 @@ def test_a_run_of_some_models_replaces_their_rows_only(tmp_path: Path, monkeypat
     ours = [{"by": "ours", "model": name, "subset": "all", "hr@10": 0.1} for name in ("a", "b")]
     published = {"by": "published", "model": "a", "subset": "all", "hr@10": 0.2}
     results.save({"name": "x", "protocol": "p", "rows": [*ours, published]}, ["x", "--data", "/some/where"])
-    later = [{**ours[1], "hr@10": 0.3}, {**ours[1], "model": "c"}]
+    later = [{**ours[1], "hr@10": 0.3}, {**ours[1], "hr@10": 0.4}, {**ours[1], "model": "c"}]  # b with two settings
     path = results.save({"name": "x", "protocol": "p", "rows": later}, ["x", "--models", "b,c"], partial=True)
     kept = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert [(row["by"], row["model"], row["hr@10"]) for row in kept] == [
-        ("ours", "a", 0.1), ("ours", "b", 0.3), ("published", "a", 0.2), ("ours", "c", 0.1),
+        ("ours", "a", 0.1), ("ours", "b", 0.3), ("ours", "b", 0.4), ("published", "a", 0.2), ("ours", "c", 0.1),
     ]  # fmt: skip
     assert kept[0]["command"] == "python bench/run.py x --data DATA"
-    assert kept[1]["command"] == "python bench/run.py x --models b,c"
-    assert "command" not in kept[2]
+    assert kept[1]["command"] == kept[2]["command"] == "python bench/run.py x --models b,c"
+    assert "command" not in kept[3]
