@@ -35,6 +35,7 @@ MODELS = {
     "gru4rec": "deep.gru4rec:GRU4Rec",
     "mult-vae": "deep.mult_vae:MultVAE",
     "two-tower": "deep.two_tower:TwoTower",
+    "dnn-ranker": "deep.dnn_ranker:DNNRanker",
     "content": "content:Content",
     "next-basket": "next_basket:NextBasket",
     "random": "random:Random",

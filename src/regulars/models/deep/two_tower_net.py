@@ -110,7 +110,7 @@ class TwoTowerNet(nn.Module):
         """What these items enter the towers with `(len(items), factors)`: their features, and ids where kept."""
         ids = functional.embedding(self._whole(items), self.ids)
         kept = torch.as_tensor(keep_id[items], device=ids.device)[:, None]
-        return ids * kept + self._bag(self.features, self.feature_rows[items])
+        return ids * kept + bag(self.features, self.feature_rows[items])
 
     def items(self, entered: torch.Tensor) -> torch.Tensor:
         """The item tower, rows of length 1."""
@@ -125,7 +125,7 @@ class TwoTowerNet(nn.Module):
         last = slice(0, self.sizes.last)
         real = torch.as_tensor(taken[:, last] >= 0, device=rows.device)[..., None]
         each = (functional.embedding(rows[:, last], entered) * real).flatten(1)
-        known = torch.cat((mean, each, self._bag(self.attributes, shoppers.attributes)), dim=1)
+        known = torch.cat((mean, each, bag(self.attributes, shoppers.attributes)), dim=1)
         hidden = functional.relu(known @ self.shopper_enter + self.shopper_enter_bias)
         return _unit(mean + hidden @ self.shopper_leave + self.shopper_bias)
 
@@ -138,16 +138,17 @@ class TwoTowerNet(nn.Module):
             parts |= {name: tensor for name, tensor in self.named_parameters() if name.startswith("shopper_")}
         return {name: tensor.detach().cpu().numpy() for name, tensor in parts.items()}
 
-    def _bag(self, table: torch.Tensor, rows: Matrix) -> torch.Tensor:
-        """`rows @ table`."""
-        if not rows.nnz:
-            return table.new_zeros(rows.shape[0], table.shape[1])
-        weights = torch.as_tensor(rows.data, device=table.device)
-        where = (self._whole(rows.indices), table, self._whole(rows.indptr[:-1]))
-        return functional.embedding_bag(*where, per_sample_weights=weights, mode="sum")
-
     def _whole(self, numbers: NDArray[Any]) -> torch.Tensor:
         return torch.as_tensor(numbers, device=self.ids.device).long()
+
+
+def bag(table: torch.Tensor, rows: Matrix) -> torch.Tensor:
+    """`rows @ table`, with the table's gradient."""
+    if not rows.nnz:
+        return table.new_zeros(rows.shape[0], table.shape[1])
+    places, starts = (torch.as_tensor(each, device=table.device).long() for each in (rows.indices, rows.indptr[:-1]))
+    weights = torch.as_tensor(rows.data, device=table.device)
+    return functional.embedding_bag(places, table, starts, per_sample_weights=weights, mode="sum")
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
