@@ -4,8 +4,9 @@ Sessions that share an item with the current one are candidates, the `sample` ne
 s is alike by sum over the shared items, of which the shopper took the r-th newest, of idf^idf r^-decay, over
 sqrt(its length), halved every `half_life_days` of its age; the `k` most alike are heard. An item at distance d in s
 from the shared item that the shopper took last gains the likeness times d^-nearness (STAN, Garg et al. 2019), and
-sums are weighed by the item's idf^idf (VSTAN, Ludewig et al. 2021). Items of the current session itself count
-`repeats` times. Neutral values switch a part off: decay 0, nearness 0, half_life_days 0, idf 0, repeats 1.
+sums are weighed by the item's idf^idf (VSTAN, Ludewig et al. 2021). People come back to what they looked at: the item
+taken r-th newest gains `repeats` times r^-nearness the best of these sums (or 1 where there is none). A part is
+switched off by 0.
 
 The current session is what follows the last pause longer than `gap_minutes` (0 = the whole history). A training
 session of one event says nothing and is not kept. Fit O(events log events); score O(sample x look back + events of
@@ -35,7 +36,7 @@ class SessionKNN(Model):
 
     def __init__(
         self, *, k: int = 500, sample: int = 2000, decay: float = 1.0, nearness: float = 0.4,
-        half_life_days: float = 0.0, idf: float = 1.0, repeats: float = 1.0, gap_minutes: float = 30.0,
+        half_life_days: float = 0.0, idf: float = 1.0, repeats: float = 0.0, gap_minutes: float = 30.0,
     ) -> None:  # fmt: skip
         check_range("session-knn: k", k, 1, whole=True)
         check_range("session-knn: sample", sample, 1, whole=True)
@@ -87,12 +88,23 @@ class SessionKNN(Model):
             _hear(mine, self.k, self.sample, sessions, found, (now, half_life), by_place, self.idf_)
             for mine in (row[row >= 0] for row in recent)
         ]
-        for mine, (items, sums) in zip(recent, rows, strict=True):
-            sums[np.isin(items, mine)] *= np.float32(self.repeats)
+        if self.repeats:
+            rows = [self._with_returns(mine[mine >= 0], *row) for mine, row in zip(recent, rows, strict=True)]
         indptr = np.concatenate(([0], np.cumsum([len(items) for items, _ in rows]))).astype(np.int64)
         none = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
         items, sums = (np.concatenate(parts) for parts in zip(none, *rows, strict=True))
         return indptr, items, sums
+
+    def _with_returns(self, mine: Indices, items: Indices, sums: Floats) -> tuple[Indices, Floats]:
+        """Add what the items of the current session gain, newest first, to what was heard."""
+        gains = (
+            np.float32(self.repeats) * power_law(len(mine), self.nearness) * (sums.max(initial=0) or np.float32(1))
+        )
+        items = np.concatenate((items, mine[~np.isin(mine, items)]))
+        sums = np.concatenate((sums, np.zeros(len(items) - len(sums), dtype=np.float32)))
+        by_item = np.argsort(items)
+        sums[by_item[np.searchsorted(items, mine, sorter=by_item)]] += gains
+        return items, sums
 
 
 def _telling(sequences: Sequences) -> Sequences:
