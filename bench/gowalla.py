@@ -9,8 +9,8 @@ rp3beta), so it only chose settings within a model.
 Found: als .1393 (alpha 100 .1375, 10 .1326; reg .003 .1368), pure-svd .0971 (200 factors .0882), slim .1523 (l1 .3
 and l2 30 .1520, l1 1 .1485). ease was searched with 12,000 items dense, to save time: l2 100 .1485, 200 .1442.
 On 2,000 of the shoppers only: item-knn .1318 (shrink 30 .1255, asymmetry .5 .1307), user-knn .1460 (beta .3 .1408,
-then without tf-idf .1400; 200 neighbours without either .1253), rp3beta .1430 (alpha .5 .1427, .8 .1378; beta .4 .1394;
-k 1000 .1429).
+then without tf-idf .1400; 200 neighbours without either .1253), rp3beta .1430 (alpha .5 .1427, .8 .1378; beta .4
+.1394; k 1000 .1429).
 
 Not searched: `graph-filter` has the published settings for this data set (Kim et al. 2025), and `blend` is the plain
 sum of the z-scores of the models in BLEND, with equal weights. That this pair goes well together was known from an
