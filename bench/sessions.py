@@ -35,7 +35,7 @@ PROTOCOL = (
 )
 FOLDERS = {"diginetica": "diginetica_sr", "retailrocket-sessions": "retailrocket_sr"}
 PREFIX: Settings = {"window": 20, "decay": 0.75, "backward": 0.5, "history_decay": 1.25, "power": 0.3}
-NEAR: Settings = {"decay": 1.5, "nearness": 0.4, "half_life_days": 70.0, "idf": 2.0, "repeats": 1.0}
+NEAR: Settings = {"decay": 1.5, "nearness": 0.4, "half_life_days": 70.0, "idf": 2.0, "repeats": 1.1}
 SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     "diginetica": {
         "popular": {},
@@ -53,14 +53,14 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     },
 }
 BLEND: Mapping[str, Mapping[str, float]] = {
-    "diginetica": {"session-knn": 1.0, "co-occurrence": 0.1},
+    "diginetica": {"session-knn": 1.0, "co-occurrence": 0.05},
     "retailrocket-sessions": {"session-knn": 1.0, "co-occurrence": 0.05},
 }
 GRID: Mapping[str, Sequence[Settings]] = {
     "session-knn": [
         {"decay": decay, "nearness": nearness, "half_life_days": half_life, "idf": idf, "repeats": repeats}
         for decay in (1.0, 1.5) for nearness in (0.4, 0.8) for half_life in (0.0, 70.0)
-        for idf in (1.0, 2.0) for repeats in (0.0, 0.7, 1.0)
+        for idf in (1.0, 2.0) for repeats in (0.0, 0.8, 1.1)
     ],
     "co-occurrence": [
         {**PREFIX, "backward": backward, "history_decay": history_decay, "power": power}
