@@ -50,6 +50,7 @@ SETTINGS: Mapping[str, Settings] = {
     "gmf": {"part": "gmf", **NCF},
     "mlp": {"part": "mlp", **NCF, "learning_rate": 0.01},
     "neumf": {"part": "neumf", **NCF},
+    "mult-vae": {},  # the paper's, not searched
 }
 GRID: Mapping[str, Sequence[Settings]] = {
     "popular": [{}],

@@ -18,7 +18,7 @@ from regulars.models.registry import make_model
 
 Settings = dict[str, Any]
 Parts = Mapping[str, tuple[float, Settings]]  # model -> (weight in the blend, settings)
-RANDOM = {"als", "sasrec"}  # another seed, other numbers: `--seeds` counts for these
+RANDOM = {"als", "sasrec", "gru4rec", "mult-vae"}  # another seed, other numbers: `--seeds` counts for these
 
 
 def single(name: str, settings: Settings) -> Parts:

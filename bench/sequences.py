@@ -71,6 +71,7 @@ SESSION_KNN: Sequence[Settings] = [
 SASREC: Settings = {
     "dropout": 0.5, "negatives": 1024, "learning_rate": 0.001, "epochs": 80, "patience": 8, "threads": 2,
 }  # fmt: skip
+GRU4REC: Settings = {"patience": 5, "threads": 2}  # else its defaults, the official ones for RSC15: not searched
 GRID = {"co-occurrence": CO_OCCURRENCE, "session-knn": SESSION_KNN}
 BENCHES: Mapping[str, Bench] = {
     "ml1m-sasrec": Bench(
@@ -86,6 +87,7 @@ BENCHES: Mapping[str, Bench] = {
             },
             "session-knn": {"gap_minutes": 0.0},
             "sasrec": {"length": 100, "batch": 64, "learning_rate": 0.002, "epochs": 60, "patience": 8, "threads": 2},
+            "gru4rec": {"length": 100, "negatives": 0, **GRU4REC},
         },
         blend={"co-occurrence": 1.0, "item-knn": 0.2},
         # blondered/bert4rec_repro and asash/gSASRec-pytorch; counts on this file before this bench
@@ -108,6 +110,7 @@ BENCHES: Mapping[str, Bench] = {
             },
             "session-knn": {"gap_minutes": 0.0},
             "sasrec": SASREC,
+            "gru4rec": GRU4REC,
         },
         blend={"co-occurrence": 1.0, "item-knn": 0.5},
         # MTandHJ/RecBoard, mean of 5 seeds, best on validation; the last two as their papers say
@@ -132,6 +135,7 @@ BENCHES: Mapping[str, Bench] = {
             },
             "session-knn": {"gap_minutes": 0.0},
             "sasrec": SASREC,
+            "gru4rec": GRU4REC,
         },
         blend={"co-occurrence": 1.0, "item-knn": 0.5},
         published={

@@ -36,6 +36,8 @@ PROTOCOL = (
 FOLDERS = {"diginetica": "diginetica_sr", "retailrocket-sessions": "retailrocket_sr"}
 PREFIX: Settings = {"window": 20, "decay": 0.75, "backward": 0.5, "history_decay": 1.25, "power": 0.3}
 NEAR: Settings = {"decay": 1.5, "nearness": 0.4, "half_life_days": 70.0, "idf": 2.0, "repeats": 1.1}
+# hidasib/GRU4Rec_PyTorch_Official, its parameters for these data (other splits of them): not searched
+GRU4REC: Settings = {"loss": "bpr-max", "embedding_dropout": 0.5, "batch": 128, "length": 20, "threads": 2}
 SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     "diginetica": {
         "popular": {},
@@ -43,6 +45,7 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = {
         "sequential-rules": {},
         "co-occurrence": PREFIX,
         "session-knn": NEAR,
+        "gru4rec": GRU4REC | {"factors": 512, "dropout": 0.3, "sample_power": 0.3, "penalty": 0.9, "elu": 1.0},
     },
     "retailrocket-sessions": {
         "popular": {},
@@ -50,6 +53,7 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = {
         "sequential-rules": {},
         "co-occurrence": PREFIX,
         "session-knn": NEAR,
+        "gru4rec": GRU4REC | {"factors": 224, "dropout": 0.05, "sample_power": 0.4, "penalty": 1.95, "elu": 0.5},
     },
 }
 BLEND: Mapping[str, Mapping[str, float]] = {
