@@ -6,24 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Indices
-from regulars.core.jit import fast_kernel, prefetch
+from regulars.core.jit import fast_kernel, inlined_kernel, prefetch
+from regulars.core.lanes import LANES, Four, add_four, dots_of_four
 
 LEAST_STEPS = 2  # of every row
 MOST_STEPS = 24
 ENOUGH = np.float32(1e-5)  # a row is done when its loss can fall by no more than this share of its summed c - 1
 NOTHING_LEFT = np.float32(1e-20)  # in units of the loss: nothing that float32 could still resolve
 FLOOR = 1e-6  # of the largest eigenvalue: below it a direction is not scaled up further
-TOGETHER = 4  # cells read in one go, so that their sums wait less for each other
 AHEAD = 8  # cells asked for before they are read
-LINE = 16  # float32 numbers of one cache line
+FAR = 1 << 22  # float32 numbers of a side from which on its vectors are asked for ahead; smaller, it costs more
+NEAR = 1 << 18  # those of a row that stay in the second cache from one pass to the next
 
 
-@fast_kernel
-def _ask(fixed: Floats, flat: Floats, row: int) -> None:
-    """Ask for a row of `fixed`, which `flat` is as one long row."""
-    d = fixed.shape[1]
-    for place in range(row * d, (row + 1) * d, LINE):
-        prefetch(flat, place)
+@inlined_kernel
+def _ask(indices: Indices, start: int, stop: int, flat: Floats, d: np.int64) -> None:
+    """Ask for the vectors of these cells."""
+    for cell in range(start, stop):
+        row = np.int64(indices[cell]) * d
+        for place in range(row, row + d, LANES):
+            prefetch(flat, place)
+
+
+@inlined_kernel
+def _pull_four(flat: Floats, rows: Four, more: Four, base: Four, at: Floats, out: Floats) -> None:
+    """`_pull` of the four vectors that begin at `rows`."""
+    said = dots_of_four(flat, rows, at)
+    add_four(
+        flat, rows,
+        (
+            base[0] + more[0] * (base[0] - said[0]), base[1] + more[1] * (base[1] - said[1]),
+            base[2] + more[2] * (base[2] - said[2]), base[3] + more[3] * (base[3] - said[3]),
+        ), out,
+    )  # fmt: skip
 
 
 @fast_kernel
@@ -32,33 +47,22 @@ def _pull(
 ) -> None:
     """Add sum (base c - (c-1) z'at) z over one row's cells: the residual's data part, or -sum (c-1) z z' at."""
     indices, extra = cells
-    d, flat, zero = len(at), fixed.reshape(fixed.size), np.float32(0.0)
-    whole = span[0] + (span[1] - span[0]) // TOGETHER * TOGETHER
-    for cell in range(span[0], whole, TOGETHER):
-        for later in range(cell + AHEAD, min(cell + AHEAD + TOGETHER, len(indices))):
-            _ask(fixed, flat, indices[later])
-        z0, z1, z2, z3 = (
-            fixed[indices[cell]], fixed[indices[cell + 1]], fixed[indices[cell + 2]], fixed[indices[cell + 3]],
-        )  # fmt: skip
-        said0, said1, said2, said3 = zero, zero, zero, zero
-        for f in range(d):
-            said0 += z0[f] * at[f]
-            said1 += z1[f] * at[f]
-            said2 += z2[f] * at[f]
-            said3 += z3[f] * at[f]
-        miss0 = base + extra[cell] * (base - said0)
-        miss1 = base + extra[cell + 1] * (base - said1)
-        miss2 = base + extra[cell + 2] * (base - said2)
-        miss3 = base + extra[cell + 3] * (base - said3)
-        for f in range(d):
-            out[f] += miss0 * z0[f] + miss1 * z1[f] + miss2 * z2[f] + miss3 * z3[f]
-    for cell in range(whole, span[1]):
-        z, said = fixed[indices[cell]], zero
-        for f in range(d):
-            said += z[f] * at[f]
-        miss = base + extra[cell] * (base - said)
-        for f in range(d):
-            out[f] += miss * z[f]
+    d, flat, zero = np.int64(len(at)), fixed.reshape(fixed.size), np.float32(0.0)
+    far = fixed.size > FAR and (base > zero or (span[1] - span[0]) * d > NEAR)  # base: only in the first pass
+    left = (span[1] - span[0]) % 4
+    for cell in range(span[0], span[1] - left, 4):
+        if far:
+            _ask(indices, cell + AHEAD, min(cell + AHEAD + 4, len(indices)), flat, d)
+        rows = indices[cell] * d, indices[cell + 1] * d, indices[cell + 2] * d, indices[cell + 3] * d
+        more = extra[cell], extra[cell + 1], extra[cell + 2], extra[cell + 3]
+        _pull_four(flat, rows, more, (base, base, base, base), at, out)
+    if left > 0:  # the last ones, with the first of them again, which then adds nothing
+        cell = span[1] - left
+        second, third = cell + min(1, left - 1), cell + min(2, left - 1)
+        rows = indices[cell] * d, indices[second] * d, indices[third] * d, indices[cell] * d
+        real2, real3 = np.float32(left > 1), np.float32(left > 2)
+        more = extra[cell], extra[second] * real2, extra[third] * real3, zero
+        _pull_four(flat, rows, more, (base, base * real2, base * real3, zero), at, out)
 
 
 @fast_kernel
