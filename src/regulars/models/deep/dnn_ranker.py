@@ -8,8 +8,9 @@ al. 2021, eq. 1) and a tower of halving layers run side by side; their last laye
 the item (Cheng et al. 2016) add up to a logit.
 
 It learns from the last `label_share` of all events: features are of what was known before them, labels are what was
-taken in them, against items drawn uniformly. Events of one instant have no order, so the cut draws one. Once trained,
-the features of all the log serve.
+taken in them, against items drawn uniformly. Events of one instant have no order, so the cut draws one. Catalogue and
+attributes are those of the Dataset's instant, as no earlier ones are in it. Once trained, the features of all the log
+serve.
 
 torch is needed by `fit` only. `score` runs the net for each item, O(n_items (crosses + 1) (4 factors + 11)^2) a
 shopper: a tenth of a second or more for 100,000 items. It is meant for a few hundred candidates, by
