@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from regulars.core.data import Items
 from regulars.models import neighbours
 from regulars.models.content import Content, price_bands
-from regulars.models.neighbours import nearest_rows, strongest
 from regulars.models.nearest import nearest
+from regulars.models.neighbours import nearest_rows, strongest
 
 
 def titles(n: int, seed: int = 0) -> sp.csr_array:
