@@ -18,7 +18,8 @@ from regulars.models.registry import make_model
 
 Settings = dict[str, Any]
 Parts = Mapping[str, tuple[float, Settings]]  # model -> (weight in the blend, settings)
-RANDOM = {"als", "sasrec", "gru4rec", "mult-vae"}  # another seed, other numbers: `--seeds` counts for these
+# another seed, other numbers: `--seeds` counts for these
+RANDOM = {"als", "bpr", "mf-ccl", "neumf", "sasrec", "gru4rec", "mult-vae"}
 
 
 def single(name: str, settings: Settings) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,12 +64,3 @@ def empty(tmp_path: Path) -> Path:
     """A shop that has just been made."""
     assert call(("init", tmp_path / "new")) == 0
     return tmp_path / "new"
-
-
-@pytest.fixture
-def data() -> Path:
-    """The folder of real logs."""
-    folder = os.environ.get("REGULARS_DATA")
-    if not folder:
-        pytest.skip("REGULARS_DATA names no folder of real data")
-    return Path(folder)

@@ -96,10 +96,10 @@ def test_a_missing_file_and_a_missing_column_are_named(folder: Path) -> None:
         retailrocket(path)
 
 
-def test_the_published_counts_of_the_real_logs(data: Path) -> None:
-    rocket = pq.read_table(data / practice_realism.BEHAVIOUR)
+def test_the_published_counts_of_the_real_logs(data_folder: Path) -> None:
+    rocket = pq.read_table(data_folder / practice_realism.BEHAVIOUR)
     assert len(rocket) == 97_381  # the data's own README
     assert set(rocket["event"].cast(pa.string()).to_pylist()) == set(practice_realism.KINDS)
-    retail = online_retail(data / practice_realism.PURCHASES)
+    retail = online_retail(data_folder / practice_realism.PURCHASES)
     assert retail.at.max() - retail.at.min() <= practice_realism.DAYS * DAY
     assert 0.4 < skew(retail.item).top_tenth < 0.6

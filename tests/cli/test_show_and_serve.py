@@ -125,9 +125,9 @@ def test_serve_retrains_as_often_as_the_settings_say(
         assert any(record.getMessage().startswith(said) for record in caplog.records)
 
 
-def test_simulate_prints_json_with_the_real_logs_beside(run: Run, data: Path) -> None:
+def test_simulate_prints_json_with_the_real_logs_beside(run: Run, data_folder: Path) -> None:
     words = ("--days", "9", "--seeds", "1", "--policy", "popular", "--shoppers", "60", "--items", "60")
-    done = run("simulate", *words, "--data", data, "--json")
+    done = run("simulate", *words, "--data", data_folder, "--json")
     assert done.code == 0
     report = json.loads(done.out)
     assert [row["model"] for row in report["rows"]] == ["popular"]

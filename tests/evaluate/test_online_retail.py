@@ -5,7 +5,6 @@ Popularity and own purchase frequency, recall@20 / NDCG@20 / HR@20 over 1,828 sh
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -31,12 +30,9 @@ PUBLISHED = {
 
 
 @pytest.fixture(scope="module")
-def shop() -> Dataset:
+def shop(data_folder: Path) -> Dataset:
     """Cleaned lines, one an (invoice, item), with the invoice as order."""
-    folder = os.environ.get("REGULARS_DATA")
-    if not folder:
-        pytest.skip("REGULARS_DATA names no folder with online_retail_0910")
-    lines = pq.read_table(Path(folder) / "online_retail_0910" / "transactions.parquet")
+    lines = pq.read_table(data_folder / "online_retail_0910" / "transactions.parquet")
     lines = lines.set_column(1, "stock_code", pc.utf8_upper(lines["stock_code"]))
     keep = pc.and_(pc.greater(lines["quantity"], 0), pc.greater(lines["unit_price"], 0))
     keep = pc.and_(keep, pc.match_substring_regex(lines["stock_code"], r"^\d{5}"))

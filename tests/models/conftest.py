@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,15 +69,6 @@ def make_shop() -> Callable[..., Dataset]:
 def shop(make_shop: Callable[..., Dataset]) -> Dataset:
     made: Dataset = make_shop()
     return made
-
-
-@pytest.fixture(scope="session")
-def data_folder() -> Path:
-    """Where the public data sets are; tests that need them are skipped where they are not."""
-    folder = os.environ.get("REGULARS_DATA", "")
-    if not folder:
-        pytest.skip("REGULARS_DATA names no folder of public data sets")
-    return Path(folder)
 
 
 def checkerboard(n_blocks: int = 3, users: int = 10, items: int = 6) -> tuple[NDArray[np.float32], NDArray[np.intp]]:

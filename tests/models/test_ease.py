@@ -166,7 +166,8 @@ def test_the_limit_is_chosen_by_the_memory_allowed_and_told(caplog: pytest.LogCa
     with caplog.at_level("INFO"):
         model = EASE(memory_mb=1.0, threads=1).fit(clicks(50, 600))
     assert model.n_dense_ == 500  # 4 bytes x 500 x 500
-    assert "500 of 600 items dense, 1 BLAS threads" in caplog.text
+    assert "memory_mb 1 holds 500 of 600 items" in caplog.text
+    assert "1 BLAS threads" in caplog.text
     assert model.weights_.nbytes == 1e6
     model.save(tmp_path)
     history = Histories.from_matrix(clicks(3, 600, seed=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,6 @@ import pytest
 import scipy.sparse as sp
 
 import ml1m_ncf as bench
-
-
-def data_folder() -> Path:
-    folder = os.environ.get("REGULARS_DATA")
-    if not folder:
-        pytest.skip("REGULARS_DATA names no folder of real data sets")
-    return Path(folder)
 
 
 def test_ranks_count_ties_by_id_and_not_the_positive_itself() -> None:
@@ -42,8 +34,8 @@ def test_chosen_settings_are_of_the_grid() -> None:
 @pytest.mark.parametrize(
     ("model", "hr", "ndcg"), [("ease", 0.717, 0.449), ("als", 0.725, 0.448), ("item-knn", 0.669, 0.397)]
 )
-def test_published_figures_are_reached(model: str, hr: float, ndcg: float) -> None:
-    row = bench.run(data_folder(), [model])["rows"][0]
+def test_published_figures_are_reached(data_folder: Path, model: str, hr: float, ndcg: float) -> None:
+    row = bench.run(data_folder, [model])["rows"][0]
     assert row["users"] == 6040
     assert row["hr@10"] >= hr
     assert row["ndcg@10"] >= ndcg

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -70,21 +69,14 @@ def test_funnel_counts_pairs_of_buyers() -> None:
     assert everybody.purchases_per_cart == 1
 
 
-def data() -> Path:
-    folder = os.environ.get("REGULARS_DATA")
-    if not folder:
-        pytest.skip("REGULARS_DATA names no folder with the public data sets")
-    return Path(folder)
-
-
 @pytest.fixture(scope="module")
 def log() -> pa.Table:
     """Three months of a shop without slates."""
     return pa.concat_tables(list(Shop(World(presets.preset(shoppers=250), 0)).history(90)))
 
 
-def test_popularity_and_repeats_resemble_a_real_shop(log: pa.Table) -> None:
-    table = pq.read_table(data() / "online_retail_0910" / "transactions.parquet")
+def test_popularity_and_repeats_resemble_a_real_shop(log: pa.Table, data_folder: Path) -> None:
+    table = pq.read_table(data_folder / "online_retail_0910" / "transactions.parquet")
     table = table.filter(pc.and_(pc.is_valid(table["customer_id"]), pc.greater(table["quantity"], 0)))
     real_skew = skew(codes(table["stock_code"]))
     at = table["invoice_time"].to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -97,8 +89,8 @@ def test_popularity_and_repeats_resemble_a_real_shop(log: pa.Table) -> None:
     assert abs(gaps.repeat_share - real_gaps.repeat_share) < 0.2
 
 
-def test_the_funnel_narrows_as_in_a_real_shop(log: pa.Table) -> None:
-    table = pq.read_table(data() / "retailrocket_mb" / "events.parquet")
+def test_the_funnel_narrows_as_in_a_real_shop(log: pa.Table, data_folder: Path) -> None:
+    table = pq.read_table(data_folder / "retailrocket_mb" / "events.parquet")
     names = {"view": "view", "cart": "add_to_cart", "buy": "purchase"}
     kind = np.array([names[name] for name in table["event"].cast(pa.string()).to_pylist()])
     real = funnel(table["user_id"].to_numpy(), table["item_id"].to_numpy(), kind)

@@ -68,8 +68,9 @@ class EASE(Model):
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         gram = Gram.from_matrix(data.user_items)
         self.n_dense_ = self._dense(gram.n_items)
-        log.info("ease: %d of %d items dense, %d BLAS threads",
-                 self.n_dense_, gram.n_items, self.threads or all_cores())  # fmt: skip
+        if self.n_dense_ < gram.n_items:
+            log.info("ease: memory_mb %g holds %d of %d items, the rest is linked to its %d nearest; %d BLAS threads",
+                     self.memory_mb, self.n_dense_, gram.n_items, self.k, self.threads or all_cores())  # fmt: skip
         common = np.argsort(-gram.counts.diagonal(), kind="stable")[: self.n_dense_]
         self.dense_items_: Indices = np.sort(common).astype(np.int32)
         self.weights_, precision = dense_weights(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,13 @@ from numpy.typing import NDArray
 from models.deep.test_two_tower import IS_COLD, KIND_OF, KINDS, N_ITEMS, asked_of, shop
 from regulars.core.clock import DAY
 from regulars.core.data import PURCHASE, REFUND, Dataset, Histories, Items
-from regulars.core.errors import InputError, ModelError, TrainingError
+from regulars.core.errors import InputError, ModelError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import dnn_ranker as served
 from regulars.models.deep import dnn_ranker_net as torch_side
 from regulars.models.deep.dnn_ranker import DNNRanker
 from regulars.models.deep.dnn_ranker_net import Pairs, RankerNet, cut
 from regulars.models.deep.pairs import ItemSide, item_side, pair_numbers, shopper_side
-from regulars.models.deep.plan import Hooks, Progress
 from regulars.models.registry import load_model
 
 SETTINGS: dict[str, Any] = {"factors": 8, "hidden": 16, "length": 5, "epochs": 12, "learning_rate": 0.01, "batch": 32}
@@ -168,34 +165,6 @@ def test_numbers_of_pairs_by_hand() -> None:
 # ---- serving and saving ----------------------------------------------------------------------------------------
 
 
-def test_it_is_imported_loaded_and_asked_without_torch(model: DNNRanker, tmp_path: Path) -> None:
-    model.save(tmp_path / "m")
-    script = """
-import sys, json
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from pathlib import Path
-from regulars.models import DNNRanker
-from regulars.models.registry import load_model
-from regulars.core.data import Histories
-scores = load_model(Path(sys.argv[1])).score(Histories.from_sequences([[1, 2, 3]], 48), 0)
-print(json.dumps(scores[0].tolist()))
-"""
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m")], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    mine = model.score(Histories.from_sequences([[1, 2, 3]], N_ITEMS), 0)[0]
-    np.testing.assert_allclose(json.loads(run.stdout), mine, atol=1e-5)
-
-
-def test_a_fit_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"dnn-ranker: fit: got no torch, .* pip install 'regulars\[deep\]'"):
-        DNNRanker().fit(shop())
-
-
 def test_a_folder_that_lacks_a_layer_is_refused(model: DNNRanker, tmp_path: Path) -> None:
     model.save(tmp_path)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
@@ -208,19 +177,6 @@ def test_a_folder_that_lacks_a_layer_is_refused(model: DNNRanker, tmp_path: Path
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="cross_: got no such array"):
         load_model(tmp_path)
-
-
-def test_a_checkpoint_is_used(tmp_path: Path) -> None:
-    told: list[Progress] = []
-
-    def fitted() -> DNNRanker:
-        model = DNNRanker(factors=2, hidden=4, epochs=2)
-        model.hooks = Hooks(tmp_path, told.append)
-        return model.fit(shop(40))
-
-    first, again = fitted(), fitted()
-    assert [progress.epoch.number for progress in told] == [1, 2]
-    np.testing.assert_array_equal(again.entered_, first.entered_)
 
 
 def test_nothing_to_learn_from_says_nothing() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from torch.nn import functional
 
 from models.deep.test_sasrec import N_ITEMS, walks
 from regulars.core.data import Dataset, Histories
-from regulars.core.errors import ModelError, SettingError, TrainingError
+from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import gru4rec as served
 from regulars.models.deep.gru4rec import GRU4Rec
@@ -208,34 +206,6 @@ def test_every_loss_falls(settings: dict[str, Any]) -> None:
 # ---- serving, saving, wrong use --------------------------------------------------------------------------------
 
 
-def test_it_is_loaded_and_asked_without_torch(model: GRU4Rec, tmp_path: Path) -> None:
-    model.save(tmp_path / "m")
-    script = """
-import sys, json
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from pathlib import Path
-from regulars.models import GRU4Rec
-from regulars.models.registry import load_model
-from regulars.core.data import Histories
-scores = load_model(Path(sys.argv[1])).score(Histories.from_sequences([[1, 2, 3]], 40), 0)
-print(json.dumps(scores[0].tolist()))
-"""
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m")], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    mine = model.score(Histories.from_sequences([[1, 2, 3]], N_ITEMS), 0)[0]
-    np.testing.assert_allclose(json.loads(run.stdout), mine, atol=1e-5)
-
-
-def test_a_fit_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"gru4rec: fit: got no torch, .* pip install 'regulars\[deep\]'"):
-        GRU4Rec().fit(walks())
-
-
 def test_a_folder_of_other_sizes_is_refused(model: GRU4Rec, tmp_path: Path) -> None:
     model.save(tmp_path)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
@@ -243,16 +213,6 @@ def test_a_folder_of_other_sizes_is_refused(model: GRU4Rec, tmp_path: Path) -> N
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match=r"items_: got the shape \(40, 17\), wanted the shape \(40, 9\)"):
         load_model(tmp_path)
-
-
-def test_a_checkpoint_is_used(tmp_path: Path) -> None:
-    told: list[int] = []
-    first, again = GRU4Rec(**SMALL), GRU4Rec(**SMALL)
-    for each in (first, again):
-        each.hooks = Hooks(tmp_path, lambda progress: told.append(progress.epoch.number))
-        each.fit(walks())
-    assert told == [1, 2]
-    np.testing.assert_array_equal(first.items_, again.items_)
 
 
 def test_nothing_to_learn_from_says_nothing_and_one_item_taken_twice_is_no_error() -> None:

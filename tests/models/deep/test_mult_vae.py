@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from torch.distributions import Normal, kl_divergence
 from models.conftest import checkerboard
 from regulars.core.arrays import as_csr
 from regulars.core.data import Histories
-from regulars.core.errors import ModelError, SettingError, TrainingError
+from regulars.core.errors import ModelError, SettingError
 from regulars.core.topk import top_k
 from regulars.models.base import MANIFEST
 from regulars.models.deep.mult_vae import MultVAE
@@ -221,34 +219,6 @@ def test_steps_are_part_of_a_checkpoint_so_beta_goes_on(tmp_path: Path) -> None:
 
 
 # ---- serving, saving, wrong use --------------------------------------------------------------------------------
-
-
-def test_it_is_loaded_and_asked_without_torch(model: MultVAE, tmp_path: Path) -> None:
-    model.save(tmp_path / "m")
-    script = """
-import sys, json
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from pathlib import Path
-from regulars.models import MultVAE
-from regulars.models.registry import load_model
-from regulars.core.data import Histories
-scores = load_model(Path(sys.argv[1])).score(Histories.from_sequences([[1, 2, 3]], 24), 0)
-print(json.dumps(scores[0].tolist()))
-"""
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m")], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    mine = model.score(Histories.from_sequences([[1, 2, 3]], N_ITEMS), 0)[0]
-    np.testing.assert_allclose(json.loads(run.stdout), mine, atol=1e-5)
-
-
-def test_a_fit_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"mult-vae: fit: got no torch, .* pip install 'regulars\[deep\]'"):
-        MultVAE().fit(tastes())
 
 
 def test_a_folder_of_other_sizes_is_refused(model: MultVAE, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch.nn import functional
 
 from regulars.core.clock import DAY, SECOND
 from regulars.core.data import Dataset, Histories
-from regulars.core.errors import ModelError, SettingError, TrainingError
+from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import sasrec as served
 from regulars.models.deep.layers import full_softmax
@@ -171,34 +169,6 @@ def test_every_loss_falls(settings: dict[str, object]) -> None:
 
 
 # ---- serving and saving ----------------------------------------------------------------------------------------
-
-
-def test_it_is_imported_loaded_and_asked_without_torch(model: SASRec, tmp_path: Path) -> None:
-    model.save(tmp_path / "m")
-    script = """
-import sys, json
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from pathlib import Path
-from regulars.models import SASRec, NeuMF
-from regulars.models.registry import load_model
-from regulars.core.data import Histories
-scores = load_model(Path(sys.argv[1])).score(Histories.from_sequences([[1, 2, 3]], 40), 0)
-print(json.dumps(scores[0].tolist()))
-"""
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m")], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    mine = model.score(Histories.from_sequences([[1, 2, 3]], N_ITEMS), 0)[0]
-    np.testing.assert_allclose(json.loads(run.stdout), mine, atol=1e-5)
-
-
-def test_a_fit_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"sasrec: fit: got no torch, .* pip install 'regulars\[deep\]'"):
-        SASRec().fit(walks())
 
 
 def test_a_folder_that_lacks_a_layer_is_refused(model: SASRec, tmp_path: Path) -> None:

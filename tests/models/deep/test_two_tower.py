@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from regulars.core.data import Dataset, Histories, Users
-from regulars.core.errors import ModelError, SettingError, TrainingError
+from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import two_tower as served
 from regulars.models.deep import two_tower_net as torch_side
 from regulars.models.deep.features import attribute_rows
-from regulars.models.deep.plan import Hooks, Progress
 from regulars.models.deep.two_tower import TwoTower, moments, newest, recency
 from regulars.models.deep.two_tower_net import Log, NextTaken, Shoppers, TwoTowerNet, batch_softmax
 from regulars.models.deep.windows import liked, seen
@@ -229,35 +226,6 @@ def test_the_loss_of_a_batch_by_hand() -> None:
 # ---- serving and saving ----------------------------------------------------------------------------------------
 
 
-def test_it_is_imported_loaded_and_asked_without_torch(model: TwoTower, tmp_path: Path) -> None:
-    model.save(tmp_path / "m")
-    script = """
-import sys, json
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "safetensors"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
-from dataclasses import replace
-from pathlib import Path
-from regulars.models import TwoTower
-from regulars.models.registry import load_model
-from regulars.core.data import Histories
-asked = replace(Histories.from_sequences([[1, 2, 3]], 48), attributes=[{"likes": 2}])
-print(json.dumps(load_model(Path(sys.argv[1])).score(asked, 0)[0].tolist()))
-"""
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "m")], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    asked = replace(Histories.from_sequences([[1, 2, 3]], N_ITEMS), attributes=[{"likes": 2}])
-    np.testing.assert_allclose(json.loads(run.stdout), model.score(asked, 0)[0], atol=1e-5)
-
-
-def test_a_fit_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match=r"two-tower: fit: got no torch, .* pip install 'regulars\[deep\]'"):
-        TwoTower().fit(shop())
-
-
 @pytest.mark.parametrize("lacking", ["shopper_leave_", "attribute_codes_", "attributes_"])
 def test_a_folder_that_lacks_a_layer_is_refused(model: TwoTower, tmp_path: Path, lacking: str) -> None:
     model.save(tmp_path)
@@ -271,19 +239,6 @@ def test_a_folder_that_lacks_a_layer_is_refused(model: TwoTower, tmp_path: Path,
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match=rf"{lacking}: got no such array|attributes_: got the shape"):
         load_model(tmp_path)
-
-
-def test_a_checkpoint_is_used(tmp_path: Path) -> None:
-    told: list[Progress] = []
-
-    def fitted() -> TwoTower:
-        model = TwoTower(factors=4, hidden=4, epochs=2)
-        model.hooks = Hooks(tmp_path, told.append)
-        return model.fit(shop(40))
-
-    first, again = fitted(), fitted()
-    assert [progress.epoch.number for progress in told] == [1, 2]
-    np.testing.assert_array_equal(again.items_, first.items_)
 
 
 def test_more_last_items_than_a_history_is_long_are_refused() -> None:

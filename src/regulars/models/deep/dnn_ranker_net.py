@@ -23,7 +23,7 @@ from regulars.models.deep.features import Codes
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.pairs import NUMBERS, ItemSide, ShopperSide, pair_numbers, shopper_side
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.trainer import device, train
+from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.two_tower_net import bag
 from regulars.models.sequences import LIKING
 
@@ -232,8 +232,7 @@ def fit(net: RankerNet, log: Log, sampling: Sampling, plan: Plan,
     first = next(task.batches(np.random.default_rng(task.seed)), None)
     if first is None:
         return net.served()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(int(rng.integers(2**62)))
+    with seeded(int(rng.integers(2**62))), torch.no_grad():
         net.begin(task.numbers(first))
     net.to(device())
     train(net, task, plan, rng, hooks, of)

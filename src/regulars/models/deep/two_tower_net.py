@@ -17,7 +17,7 @@ from regulars.core.arrays import Indices, Matrix
 from regulars.models.deep import windows
 from regulars.models.deep.plan import Hooks, Plan
 from regulars.models.deep.sasrec_net import split
-from regulars.models.deep.trainer import device, train
+from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.two_tower import newest, recency
 from regulars.models.deep.windows import Events
 
@@ -242,8 +242,7 @@ def fit(net: TwoTowerNet, log: Log, held: tuple[Shoppers, Indices], plan: Plan,
     rng, hooks, of = going
     if not len(log.moment):
         return net.served(np.zeros(net.sizes.n_items, dtype=np.bool_))
-    with torch.random.fork_rng():
-        torch.manual_seed(int(rng.integers(2**62)))
+    with seeded(int(rng.integers(2**62))):
         net.begin()
     net.to(device())
     task = NextTaken(net, log, held)
