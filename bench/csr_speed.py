@@ -24,7 +24,7 @@ from measure import Row, apart, chosen, clocked, peak_mb
 from synthetic import N_ITEMS, N_USERS, NNZ, synthetic
 
 TURNS = 3
-THREADS = os.cpu_count() or 1  # of reading; what follows runs on one
+THREADS = os.cpu_count() or 1  # of reading; matrix and rows are then made on one each
 PROTOCOL = f"{NNZ:,} events in Parquet, {N_USERS:,} x {N_ITEMS:,} ids of texts, best of {TURNS} processes each"
 
 

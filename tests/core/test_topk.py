@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import cells_of
 from regulars.core.errors import InputError
-from regulars.core.topk import BAND, BLOCK, MANY, ROWS, InnerProducts, order, top_cells, top_k, top_sums
+from regulars.core.topk import BAND, BLOCK, COARSE, MANY, ROWS, InnerProducts, order, top_cells, top_k, top_sums
 
 # few distinct values, so that ties and masks are common
 LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
@@ -122,7 +122,7 @@ def test_search_by_inner_product_prunes_nothing_it_needs() -> None:
 
 
 @pytest.mark.parametrize("n", [MANY, ROWS + 3])
-@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5, COARSE + 5])
 @pytest.mark.parametrize("whole", [True, False])  # whole numbers: equal scores everywhere
 def test_many_rows_at_once_find_what_each_finds_alone(n: int, n_items: int, whole: bool) -> None:
     rng = np.random.default_rng(n_items)

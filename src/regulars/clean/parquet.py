@@ -7,6 +7,7 @@ of one number.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from regulars.core.errors import InputError
 from regulars.core.jit import kernel
 
 MOST_ROWS = 2**31 - 1  # row numbers are int32
+READERS = 2  # threads that read row groups
 
 
 def dataset_from_parquet(
@@ -40,16 +42,18 @@ def dataset_from_parquet(
     weights = np.ones(len(users), np.float32) if weight is None else _weights(table[weight], f"{path}: {weight}")
     when = None if at is None else _instants(table[at], f"{path}: {at}")
     del table
-    matrix = _matrix(users, items, weights, (len(user_ids), len(item_ids)))
+    with ThreadPoolExecutor(2) as pool:  # kernels release the GIL
+        summed = pool.submit(_matrix, users, items, weights, (len(user_ids), len(item_ids)))
+        bought = pool.submit(_purchases, users, items, weights, when, len(user_ids))
     nobody = np.zeros(0, dtype=np.int32)
     dataset = Dataset(
         as_of=0 if when is None else int(when.max(initial=-1)) + 1,
         users=Users(IdMap(range(len(user_ids))), [{}] * len(user_ids), [()] * len(user_ids)),
         items=Items.bare(item_ids),
-        interactions=_purchases(users, items, weights, when, len(user_ids)),
+        interactions=bought.result(),
         shown=Shown(nobody, nobody, nobody.astype(np.int64), nobody.astype(np.int16), nobody.astype(np.bool_)),
     )
-    vars(dataset)["user_items"] = matrix  # where the cached property would keep it: it was cheap to make here
+    vars(dataset)["user_items"] = summed.result()  # where the cached property would keep it: it was cheap to make here
     return dataset, IdMap(user_ids)
 
 
@@ -64,7 +68,16 @@ def _read(path: Path, ids: list[str], numbers: list[str]) -> pa.Table:
     file = pq.ParquetFile(path, memory_map=True, read_dictionary=ids)
     if file.metadata.num_rows > MOST_ROWS:
         raise InputError(str(path), got=f"{file.metadata.num_rows} rows", wanted=f"at most {MOST_ROWS}")
-    return file.read(columns=ids + numbers)
+    groups, columns = file.metadata.num_row_groups, ids + numbers
+    if groups < READERS:
+        return file.read(columns=columns)
+
+    def part(of: NDArray[np.int64]) -> pa.Table:
+        own = pq.ParquetFile(path, memory_map=True, read_dictionary=ids)
+        return own.read_row_groups(of.tolist(), columns=columns, use_threads=False)
+
+    with ThreadPoolExecutor(READERS) as pool:  # by columns, most of the time goes into the longest one
+        return pa.concat_tables(pool.map(part, np.array_split(np.arange(groups), READERS)))
 
 
 def _full(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

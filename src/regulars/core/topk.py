@@ -18,6 +18,8 @@ PADDING = np.iinfo(np.int32).max  # ids of a heap's padding are high, so that it
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
 MANY = 8  # rows from which on a search multiplies blocks
 ROWS, BLOCK = 128, 2048  # rows and items multiplied at once: their scores stay in the second cache
+COARSE = 8192  # items of which a search for a few rows takes sums at once: they stay in the fastest cache
+Codes = NDArray[np.int8]
 EPSILON = np.float32(2.0**-22)  # two float32 sums of d products differ by less than d of this, times |u| |y|
 TINY = np.float32(1e-30)
 
@@ -130,61 +132,90 @@ def _dot(left: Floats, right: Floats) -> Any:
 
 
 @kernel
-def _scan_rows(
-    user_vectors: Floats, items: tuple[Floats, Floats, Indices], allowed: NDArray[np.bool_], banned: Indices,
-    above: float, best: Scores, ids: Indices,
+def _scan_block(
+    near: Floats, doubt: float, first: int, vector: Floats, items: tuple[Floats, Floats, Indices], allowed: Mask,
+    banned: Indices, above: float, top: Floats, idx_of: Indices,
 ) -> None:  # fmt: skip
-    """`items` are (vectors, their lengths, which items they are), longest first."""
-    item_vectors, lengths, item_idx = items
-    for row in range(user_vectors.shape[0]):
-        vector, top, idx_of = user_vectors[row], best[row], ids[row]
-        reach = ROUNDING * np.sqrt(_dot(vector, vector))
-        for place in range(len(item_idx)):
-            bound = reach * lengths[place]
-            if bound <= above or bound < top[0]:
-                break
-            idx = item_idx[place]
-            if not allowed[idx]:
-                continue
-            score = _dot(vector, item_vectors[place])
-            if score > above and _worse(top[0], idx_of[0], score, idx) and not _holds(banned[row], idx):
-                top[0], idx_of[0] = score, idx
-                sink(top, idx_of, len(idx_of))
-        unheap(top, idx_of)
+    """Put the best of a block of items, from `first` on, on the heap: those that score more than `above`.
+
+    `near` are their scores to within `doubt`; what may enter is scored exactly, so every path gives the same.
+    `items` are (vectors, their lengths, which items they are).
+    """
+    item_vectors, _, item_idx = items
+    for start in range(0, len(near), STRIDE):
+        stop = min(start + STRIDE, len(near))
+        if not _reaches(near, start, stop, top[0] - doubt):
+            continue
+        for place in range(start, stop):
+            idx = item_idx[first + place]
+            if near[place] > top[0] - doubt and allowed[idx] and not _holds(banned, idx):
+                score = _dot(vector, item_vectors[first + place])
+                if score > above and _worse(top[0], idx_of[0], score, idx):
+                    top[0], idx_of[0] = score, idx
+                    sink(top, idx_of, len(idx_of))
 
 
 @kernel
-def _scan_block(
+def _scan_products(
     products: Scores, first: int, users: tuple[Floats, Floats], items: tuple[Floats, Floats, Indices],
     allowed: Mask, banned: Indices, above: float, heaps: tuple[Scores, Indices],
 ) -> bool:  # fmt: skip
-    """As `_scan_rows` over the items from `first` on, of which `products` says nearly what they score.
+    """Search the block of which `products` are the inner products, for each row; `users` are (vectors, lengths).
 
-    `users` are (vectors, their lengths). What may enter is scored as `_scan_rows` does, so both give the same.
     Returns whether any row may still find something further on.
     """
-    user_vectors, reaches = users
-    item_vectors, lengths, item_idx = items
     going = False
     for row in range(len(products)):
-        vector, near, top, idx_of = user_vectors[row], products[row], heaps[0][row], heaps[1][row]
-        bound = reaches[row] * lengths[first]
+        vector, top, idx_of = users[0][row], heaps[0][row], heaps[1][row]
+        bound = users[1][row] * items[1][first]
         if bound <= above or bound < top[0]:
             continue
         going = True
-        slack = bound * EPSILON * np.float32(len(vector)) + TINY
-        for start in range(0, len(near), STRIDE):
-            stop = min(start + STRIDE, len(near))
-            if not _reaches(near, start, stop, top[0] - slack):
-                continue
-            for place in range(start, stop):
-                idx = item_idx[first + place]
-                if near[place] > top[0] - slack and allowed[idx] and not _holds(banned[row], idx):
-                    score = _dot(vector, item_vectors[first + place])
-                    if score > above and _worse(top[0], idx_of[0], score, idx):
-                        top[0], idx_of[0] = score, idx
-                        sink(top, idx_of, len(idx_of))
+        doubt = bound * EPSILON * np.float32(len(vector)) + TINY
+        _scan_block(products[row], doubt, first, vector, items, allowed, banned[row], above, top, idx_of)
     return going
+
+
+@fast_kernel
+def _coarse_products(vector: Floats, codes: Codes, near: Floats) -> None:
+    """`vector (d,)` times `codes (d, n)`, item after item in the lanes of vector units; d is a multiple of 4."""
+    for place in range(len(near)):
+        near[place] = 0
+    for f in range(0, len(vector), 4):
+        first, second, third, fourth = vector[f], vector[f + 1], vector[f + 2], vector[f + 3]
+        for place in range(len(near)):
+            near[place] += (
+                first * np.float32(codes[f, place]) + second * np.float32(codes[f + 1, place])
+                + third * np.float32(codes[f + 2, place]) + fourth * np.float32(codes[f + 3, place])
+            )  # fmt: skip
+
+
+@kernel
+def _scan_coarse(
+    users: tuple[Floats, Floats], items: tuple[Floats, Floats, Indices], coarse: tuple[Codes, Floats, Floats],
+    allowed: Mask, banned: Indices, above: float, heaps: tuple[Scores, Indices],
+) -> None:  # fmt: skip
+    """Search all items row by row: a quarter of the bytes tells which vectors are worth reading.
+
+    `coarse` are (codes, steps, the longest error of each block): what an item's step times its codes, padded with
+    zeros to a multiple of four, leaves of its vector y is an error e, and |u'e| <= |u| |e|.
+    """
+    codes, steps, errors = coarse
+    padded, near_all = np.zeros(codes.shape[1], dtype=np.float32), np.empty(codes.shape[2], dtype=np.float32)
+    for row in range(len(users[0])):
+        vector, top, idx_of = users[0][row], heaps[0][row], heaps[1][row]
+        padded[: len(vector)] = vector
+        for block in range(len(codes)):
+            first = block * codes.shape[2]
+            bound = users[1][row] * items[1][first]
+            if bound <= above or bound < top[0]:
+                break
+            near = near_all[: len(steps) - first]
+            _coarse_products(padded, codes[block], near)
+            for place in range(len(near)):
+                near[place] *= steps[first + place]
+            doubt = users[1][row] * errors[block] + 2 * bound * EPSILON * np.float32(len(padded)) + TINY
+            _scan_block(near, doubt, first, vector, items, allowed, banned[row], above, top, idx_of)
 
 
 @kernel
@@ -262,7 +293,8 @@ class InnerProducts:
     """Items searched by inner product, longest vectors first, so that a search ends early and is exact all the same.
 
     |u| |y| bounds u'y (Cauchy-Schwarz): once it falls below the k-th best score so far, no later item can enter
-    (length-based pruning of LEMP, Teflioudi et al. 2015). Holds a sorted copy of `item_vectors (n_items, d)`.
+    (length-based pruning of LEMP, Teflioudi et al. 2015). Holds a sorted copy of `item_vectors (n_items, d)`, and one
+    in whole steps of a byte: for a few rows, reading the vectors is what takes the time.
     """
 
     def __init__(self, item_vectors: Floats) -> None:
@@ -270,6 +302,7 @@ class InnerProducts:
         longest_first = np.argsort(-lengths, kind="stable").astype(np.int32)
         vectors = np.ascontiguousarray(item_vectors[longest_first], dtype=np.float32)
         self._items = (vectors, lengths[longest_first], longest_first)
+        self._coarse = _in_steps(vectors)
 
     def top_k(
         self, user_vectors: Floats, k: int, *, allowed: NDArray[np.bool_] | None = None,
@@ -283,27 +316,42 @@ class InnerProducts:
         users = np.ascontiguousarray(user_vectors, dtype=np.float32)
         may = np.ones(len(self._items[2]), dtype=np.bool_) if allowed is None else allowed
         shut = np.full((len(users), 0), -1, dtype=np.int32) if banned is None else np.ascontiguousarray(banned)
+        reaches = ROUNDING * np.sqrt(np.einsum("ij,ij->i", users, users))
         if len(users) < MANY:
-            _scan_rows(users, self._items, may, shut, above, best, best_ids)
-            return _pad(best_ids, best)
-        for start in range(0, len(users), ROWS):
-            part = slice(start, start + ROWS)
-            self._multiply(users[part], may, shut[part], above, best[part], best_ids[part])
+            _scan_coarse((users, reaches), self._items, self._coarse, may, shut, above, (best, best_ids))
+        else:
+            for start in range(0, len(users), ROWS):
+                part = slice(start, start + ROWS)
+                asking, heaps = (users[part], reaches[part]), (best[part], best_ids[part])
+                self._multiply(asking, may, shut[part], above, heaps)
+        _unheap_rows(best, best_ids)
         return _pad(best_ids, best)
 
     def _multiply(
-        self, users: Floats, allowed: Mask, banned: Indices, above: float, best: Scores, ids: Indices
-    ) -> None:
+        self, users: tuple[Floats, Floats], allowed: Mask, banned: Indices, above: float,
+        heaps: tuple[Scores, Indices],
+    ) -> None:  # fmt: skip
         """Search for many rows at once: a block of items is read from memory once for all of them."""
         vectors, _, item_idx = self._items
-        reaches = ROUNDING * np.sqrt(np.einsum("ij,ij->i", users, users))
         for first in range(0, len(item_idx), BLOCK):
-            products = users @ vectors[first : first + BLOCK].T
-            if not _scan_block(
-                products, first, (users, reaches), self._items, allowed, banned, above, (best, ids)
-            ):  # fmt: skip
+            products = users[0] @ vectors[first : first + BLOCK].T
+            if not _scan_products(products, first, users, self._items, allowed, banned, above, heaps):
                 break
-        _unheap_rows(best, ids)
+
+
+def _in_steps(vectors: Floats) -> tuple[Codes, Floats, Floats]:
+    """Codes of a byte `(blocks, d, items of one)`, the step of each vector, and of each block the longest error."""
+    n, d = vectors.shape
+    blocks = -(-n // COARSE)
+    steps = np.maximum(np.abs(vectors).max(axis=1, initial=0.0) / np.float32(127), TINY)
+    codes, errors = np.zeros((blocks, -(-d // 4) * 4, COARSE), dtype=np.int8), np.zeros(blocks, dtype=np.float32)
+    for block, first in enumerate(range(0, n, COARSE)):
+        part, step = vectors[first : first + COARSE], steps[first : first + COARSE, None]
+        coded = np.rint(part / step)
+        left = part - coded * step
+        codes[block, :d, : len(part)] = coded.T
+        errors[block] = ROUNDING * np.sqrt(np.einsum("ij,ij->i", left, left).max(initial=0.0))
+    return codes, steps, errors
 
 
 def order(scores: NDArray[np.floating], ids: NDArray[np.integer]) -> NDArray[np.intp]:
