@@ -15,7 +15,7 @@ from implicit.als import AlternatingLeastSquares
 from regulars.core.arrays import as_csr
 from regulars.core.data import Histories
 from regulars.core.errors import InputError, SettingError
-from regulars.models.als import ALS, als_loss, gram_of
+from regulars.models.als import ALS, ENOUGH, als_loss, gram_of
 from regulars.models.normal import solve_rows
 
 
@@ -63,7 +63,7 @@ def test_cg_falls_all_the_way_and_ends_where_cholesky_does(
     cg = np.array(losses(counts(), solver="cg", **params))
     exact = np.array(losses(counts(), solver="cholesky", **params))
     assert (cg[1:] <= cg[:-1] * (1 + 1e-6)).all()
-    assert cg[-1] <= 1.001 * exact[-1]
+    assert cg[-1] <= 1.005 * exact[-1]
     assert exact[-1] < exact[0]
 
 
@@ -95,8 +95,24 @@ def test_rows_of_every_length_are_solved(cells: int, factors: int) -> None:
     side, y = model._side(as_csr(bought)), rng.normal(size=(30, factors)).astype(np.float32)
     x = np.zeros((3, factors), dtype=np.float32)
     exact, _ = model._exact_half(side, x, y)
-    near, turned = model._cg_half(side, x.copy(), y.copy())
-    assert np.allclose(near @ turned.T, exact @ y.T, atol=5e-3)
+    near, turned = model._cg_half(side, x.copy(), y.copy(), ENOUGH)
+
+    def losses_of(said: Any) -> Any:
+        c, target = 1 + model.alpha * bought.astype(np.float64), bought > 0
+        return (c * (target - said.astype(np.float64)) ** 2).sum(axis=1)
+
+    above = losses_of(near @ turned.T) + (near**2).sum(axis=1) - losses_of(exact @ y.T) - (exact**2).sum(axis=1)
+    assert (above <= 1.01 * ENOUGH * model.alpha * bought.sum(axis=1) + 1e-4).all()
+
+
+def test_vectors_of_half_the_bytes_end_at_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large side is read as bfloat16: other factors, and a loss that differs in the fourth digit at most."""
+    params: dict[str, Any] = {"factors": 16, "alpha": 10.0, "reg": 0.1, "epochs": 8}
+    whole = losses(counts(), **params)
+    monkeypatch.setattr("regulars.models.als.FAR", 0)
+    half = losses(counts(), **params)
+    assert half != whole
+    assert half == pytest.approx(whole, rel=5e-4)
 
 
 @pytest.mark.parametrize(

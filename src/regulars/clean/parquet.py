@@ -53,7 +53,7 @@ def dataset_from_parquet(
         interactions=bought.result(),
         shown=Shown(nobody, nobody, nobody.astype(np.int64), nobody.astype(np.int16), nobody.astype(np.bool_)),
     )
-    vars(dataset)["user_items"] = summed.result()  # where the cached property would keep it: it was cheap to make here
+    vars(dataset)["user_items"] = summed.result()  # where the cached property would keep it
     return dataset, IdMap(user_ids)
 
 

@@ -2,7 +2,8 @@
 
 What LLVM makes of the plain loops spends as long on checking whether arrays overlap and on adding up lanes as on the
 products, and uses half of the widest registers. Rows are places in a flat, contiguous array. What is made by hand
-works on whole groups of LANES numbers, in an order of sums of its own.
+works on whole groups of LANES numbers, in an order of sums of its own. Rows may be float32, or bfloat16 (`rounded`):
+half the bytes to read, and a number's first eight binary digits.
 """
 
 from __future__ import annotations
@@ -15,15 +16,24 @@ import numba
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats
-from regulars.core.jit import inlined_kernel
+from regulars.core.jit import inlined_kernel, kernel
 
 LANES = 16
+LINE = 64  # bytes that come from memory together
 Four = tuple[Any, Any, Any, Any]
+Gathered = Floats | NDArray[np.uint16]  # float32, or the bits of bfloat16
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _FAST = ("fast",)
 _PLACES, _FLOATS = (cast(Any, types).UniTuple(each, 4) for each in (types.int64, types.float32))
+
+
+def _widened(builder: Any, short: Any, whole: Any, kind: Any) -> Any:
+    """bfloat16 as float32: the upper half of its bits."""
+    places = ir.Constant(whole, 16 if whole == ir.IntType(32) else [16] * LANES)
+    return builder.bitcast(builder.shl(builder.zext(short, whole), places), kind)
 
 
 class _Emitter:
@@ -41,11 +51,15 @@ class _Emitter:
         """The four members of a tuple."""
         return [self.builder.extract_value(self.args[argument], each) for each in range(4)]
 
-    def _at(self, start: Any, offset: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(start, [offset]), _VECTOR.as_pointer())
+    def _at(self, start: Any, offset: Any, kind: Any = _VECTOR) -> Any:
+        return self.builder.bitcast(self.builder.gep(start, [offset]), kind.as_pointer())
 
     def load(self, start: Any, offset: Any) -> Any:
-        return self.builder.load(self._at(start, offset), align=4)
+        """A group of float32, or one of bfloat16 made float32."""
+        if start.type.pointee == ir.FloatType():
+            return self.builder.load(self._at(start, offset), align=4)
+        short = self.builder.load(self._at(start, offset, ir.VectorType(ir.IntType(16), LANES)), align=2)
+        return _widened(self.builder, short, ir.VectorType(ir.IntType(32), LANES), _VECTOR)
 
     def store(self, value: Any, start: Any, offset: Any) -> None:
         self.builder.store(value, self._at(start, offset), align=4)
@@ -102,44 +116,88 @@ def _add(typing_context: Any, flat: Any, rows: Any, factors: Any, out: Any, n: A
     return types.void(flat, _PLACES, _FLOATS, out, types.int64), generate
 
 
-def _plain_dots(flat: Floats, rows: Four, vector: Floats, n: int) -> Four:
+def _one(typing_context: Any, flat: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = _Emitter(context, builder, signature, args)
+        number = builder.load(emit.start(0, args[1]))
+        if number.type == ir.FloatType():
+            return number
+        return _widened(builder, number, ir.IntType(32), ir.FloatType())
+
+    return types.float32(flat, types.int64), generate
+
+
+def _plain_one(flat: Gathered, place: int) -> Any:
+    return _plain(flat[place : place + 1])[0]
+
+
+def _plain(numbers: Gathered) -> Any:
+    if numbers.dtype == np.float32:
+        return numbers
+    return (numbers.astype(np.uint32) << 16).view(np.float32)
+
+
+def _plain_dots(flat: Gathered, rows: Four, vector: Floats, n: int) -> Four:
     whole = n // LANES * LANES
-    return cast(Four, tuple(np.float32(flat[row : row + whole] @ vector[:whole]) for row in rows))
+    return cast(Four, tuple(np.float32(_plain(flat[row : row + whole]) @ vector[:whole]) for row in rows))
 
 
-def _plain_add(flat: Floats, rows: Four, factors: Four, out: Floats, n: int) -> None:
+def _plain_add(flat: Gathered, rows: Four, factors: Four, out: Floats, n: int) -> None:
     whole = n // LANES * LANES
     for row, factor in zip(rows, factors, strict=True):
-        out[:whole] += factor * flat[row : row + whole]
+        out[:whole] += factor * _plain(flat[row : row + whole])
 
 
 _INTERPRETED = bool(cast(Any, numba.config).DISABLE_JIT)
-_group_dots: Callable[[Floats, Four, Floats, int], Four] = (
+_number: Callable[[Gathered, int], Any] = _plain_one if _INTERPRETED else cast(Any, intrinsic(_one))
+_group_dots: Callable[[Gathered, Four, Floats, int], Four] = (
     _plain_dots if _INTERPRETED else cast(Any, intrinsic(_dots))
 )
-_group_add: Callable[[Floats, Four, Four, Floats, int], None] = (
+_group_add: Callable[[Gathered, Four, Four, Floats, int], None] = (
     _plain_add if _INTERPRETED else cast(Any, intrinsic(_add))
 )
 
 
 @inlined_kernel
-def dots_of_four(flat: Floats, rows: Four, vector: Floats) -> Four:
+def dots_of_four(flat: Gathered, rows: Four, vector: Floats) -> Four:
     """The inner products of `vector (d,)` with the rows that begin at these four places of `flat`."""
     d = len(vector)
     said0, said1, said2, said3 = _group_dots(flat, rows, vector, d)
     for f in range(d // LANES * LANES, d):
-        said0 += flat[rows[0] + f] * vector[f]
-        said1 += flat[rows[1] + f] * vector[f]
-        said2 += flat[rows[2] + f] * vector[f]
-        said3 += flat[rows[3] + f] * vector[f]
+        said0 += _number(flat, rows[0] + f) * vector[f]
+        said1 += _number(flat, rows[1] + f) * vector[f]
+        said2 += _number(flat, rows[2] + f) * vector[f]
+        said3 += _number(flat, rows[3] + f) * vector[f]
     return said0, said1, said2, said3
 
 
 @inlined_kernel
-def add_four(flat: Floats, rows: Four, times: Four, out: Floats) -> None:
+def add_four(flat: Gathered, rows: Four, times: Four, out: Floats) -> None:
     """Add to `out (d,)` each of the rows that begin at these four places of `flat`, so many times."""
     d = len(out)
     _group_add(flat, rows, times, out, d)
     for f in range(d // LANES * LANES, d):
-        out[f] += times[0] * flat[rows[0] + f] + times[1] * flat[rows[1] + f]
-        out[f] += times[2] * flat[rows[2] + f] + times[3] * flat[rows[3] + f]
+        out[f] += times[0] * _number(flat, rows[0] + f) + times[1] * _number(flat, rows[1] + f)
+        out[f] += times[2] * _number(flat, rows[2] + f) + times[3] * _number(flat, rows[3] + f)
+
+
+def aligned(shape: tuple[int, int], dtype: type = np.float32) -> NDArray[Any]:
+    """Zeros that begin where a line of the caches does: groups of lanes across two are read at half speed."""
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, dtype=np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+@kernel
+def _round(bits: NDArray[np.uint32], out: NDArray[np.uint16]) -> None:
+    for place in range(len(bits)):
+        tie = (bits[place] >> np.uint32(16)) & np.uint32(1)
+        out[place] = np.uint16((bits[place] + np.uint32(0x7FFF) + tie) >> np.uint32(16))
+
+
+def rounded(numbers: Floats) -> NDArray[np.uint16]:
+    """The bits of the nearest bfloat16 of each finite number, ties to even."""
+    short = aligned(numbers.shape, np.uint16)
+    _round(np.ascontiguousarray(numbers).view(np.uint32).ravel(), short.ravel())
+    return short

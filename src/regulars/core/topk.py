@@ -133,15 +133,17 @@ def _dot(left: Floats, right: Floats) -> Any:
 
 @kernel
 def _scan_block(
-    near: Floats, doubt: float, first: int, vector: Floats, items: tuple[Floats, Floats, Indices], allowed: Mask,
-    banned: Indices, above: float, top: Floats, idx_of: Indices,
+    near: Floats, doubt: float, first: int, vector: Floats, items: tuple[Floats, Floats, Indices],
+    limits: tuple[Mask, Indices, float], heap: tuple[Floats, Indices],
 ) -> None:  # fmt: skip
-    """Put the best of a block of items, from `first` on, on the heap: those that score more than `above`.
+    """Put the best of a block of items, from `first` on, on the heap.
 
     `near` are their scores to within `doubt`; what may enter is scored exactly, so every path gives the same.
-    `items` are (vectors, their lengths, which items they are).
+    `items` are (vectors, their lengths, which items they are), `limits` (allowed, banned, the score to exceed).
     """
     item_vectors, _, item_idx = items
+    allowed, banned, above = limits
+    top, idx_of = heap
     for start in range(0, len(near), STRIDE):
         stop = min(start + STRIDE, len(near))
         if not _reaches(near, start, stop, top[0] - doubt):
@@ -172,7 +174,7 @@ def _scan_products(
             continue
         going = True
         doubt = bound * EPSILON * np.float32(len(vector)) + TINY
-        _scan_block(products[row], doubt, first, vector, items, allowed, banned[row], above, top, idx_of)
+        _scan_block(products[row], doubt, first, vector, items, (allowed, banned[row], above), (top, idx_of))
     return going
 
 
@@ -215,7 +217,7 @@ def _scan_coarse(
             for place in range(len(near)):
                 near[place] *= steps[first + place]
             doubt = users[1][row] * errors[block] + 2 * bound * EPSILON * np.float32(len(padded)) + TINY
-            _scan_block(near, doubt, first, vector, items, allowed, banned[row], above, top, idx_of)
+            _scan_block(near, doubt, first, vector, items, (allowed, banned[row], above), (top, idx_of))
 
 
 @kernel

@@ -10,8 +10,9 @@ constant, for factors longer by (1 + a0)^1/2: every ranking is the same.
 Each half-epoch solves one side with the other fixed. `cg`: both sides are turned into the eigenbasis of the
 fixed side's Gram Y'Y = Q S Q' (inner products stay), where the system of a row is diag(S + l) + sum (c-1) z z'.
 Scaling by (S + l)^-1/2 whitens it to I plus a low-rank term, as the Cholesky factor of Y'Y + l I would, but for
-every row's own l at once; from the last epoch's solution three conjugate-gradient steps are enough, and more
-only for rows that the whitening does not tame (few cells of great confidence). Each step reads the row once:
+every row's own l at once. From the last epoch's solution one or two conjugate-gradient steps are enough: a row
+gets as many as bring it near its minimum, less near in the first epochs, whose minima are still to move. Each step
+reads the row once, where the fixed side is large in vectors rounded to bfloat16, half the bytes:
 O(nnz d) instead of the exact solver's O(nnz d^2 + n d^3). `cholesky` is that reference.
 """
 
@@ -30,7 +31,8 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError, SettingError
 from regulars.core.jit import in_chunks
-from regulars.models.als_kernels import cg_rows
+from regulars.core.lanes import aligned, rounded
+from regulars.models.als_kernels import FAR, cg_rows
 from regulars.models.base import Can, Model, all_cores, check_range
 from regulars.models.history import leading
 from regulars.models.normal import solve_rows
@@ -38,6 +40,10 @@ from regulars.models.normal import solve_rows
 SOLVERS = ("cg", "cholesky")
 LOSS_CELLS = 1 << 16  # cells whose residuals are held at once
 PIECE = 4096  # rows of factors that are multiplied at once
+FIRST, ENOUGH = (
+    3e-4,
+    3e-6,
+)  # what a row's solution may miss, see `cg_rows`: in the first epoch, halved, and in the end
 
 Side = tuple[NDArray[np.int64], Indices, Floats, Floats]  # indptr, indices, alpha r, penalty of each row
 Watch = Callable[[int, float], None]
@@ -83,13 +89,13 @@ class ALS(Model):
         """Both sides' factors after each epoch, as they are: the next one changes them in place."""
         users, items = self._side(user_items), self._side(user_items.T.tocsr())
         n_users, n_items = user_items.shape
-        x = np.zeros((n_users, self.factors), dtype=np.float32)
-        y = rng.normal(0.0, 0.1 / np.sqrt(self.factors), (n_items, self.factors)).astype(np.float32)
-        half = self._cg_half if self.solver == "cg" else self._exact_half
-        for _ in range(self.epochs):
+        x, y = aligned((n_users, self.factors)), aligned((n_items, self.factors))
+        y[:] = rng.normal(0.0, 0.1 / np.sqrt(self.factors), y.shape)
+        for epoch in range(self.epochs):
+            tolerance = max(ENOUGH, FIRST * 0.5**epoch)
             with threadpool_limits(limits=self.threads or all_cores(), user_api="blas"):
-                x, y = half(users, x, y)
-                y, x = half(items, y, x)
+                x, y = self._half(users, x, y, tolerance)
+                y, x = self._half(items, y, x, tolerance)
             yield x, y
 
     def loss(self, user_items: Matrix, x: Floats, y: Floats) -> float:
@@ -106,16 +112,23 @@ class ALS(Model):
             matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), extra, reg.astype(np.float32),
         )  # fmt: skip
 
-    def _cg_half(self, side: Side, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    def _half(self, side: Side, x: Floats, y: Floats, tolerance: float) -> tuple[Floats, Floats]:
+        """Solve x with y fixed."""
+        if self.solver == "cholesky":
+            return self._exact_half(side, x, y)
+        return self._cg_half(side, x, y, tolerance)
+
+    def _cg_half(self, side: Side, x: Floats, y: Floats, tolerance: float) -> tuple[Floats, Floats]:
         """Improve x with y fixed, in their places; both end in the eigenbasis of y's Gram."""
         indptr, indices, extra, reg = side
         spectrum, basis = scipy.linalg.eigh(gram_of(y, np.float32))
         for factors in (x, y):
             _turn(factors, basis.astype(np.float32))
         eigenvalues = np.maximum(spectrum, 0.0).astype(np.float32)
+        gathered = rounded(y) if y.size > FAR else y
 
         def work(start: int, stop: int) -> None:
-            cg_rows(start, stop, indptr, (indices, extra), y, eigenvalues, reg, x)
+            cg_rows(start, stop, indptr, (indices, extra), gathered, (eigenvalues, reg), tolerance, x)
 
         in_chunks(work, len(x), threads=self.threads or all_cores(), chunk=1024)
         return x, y

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Indices
 from regulars.core.jit import fast_kernel, inlined_kernel, prefetch
-from regulars.core.lanes import LANES, Four, add_four, dots_of_four
+from regulars.core.lanes import LINE, Four, Gathered, add_four, dots_of_four
 
-LEAST_STEPS = 2  # of every row
+LEAST_STEPS = 1  # of every row
 MOST_STEPS = 24
-ENOUGH = np.float32(1e-5)  # a row is done when its loss can fall by no more than this share of its summed c - 1
 NOTHING_LEFT = np.float32(1e-20)  # in units of the loss: nothing that float32 could still resolve
 FLOOR = 1e-6  # of the largest eigenvalue: below it a direction is not scaled up further
 AHEAD = 8  # cells asked for before they are read
@@ -20,16 +19,16 @@ NEAR = 1 << 18  # those of a row that stay in the second cache from one pass to 
 
 
 @inlined_kernel
-def _ask(indices: Indices, start: int, stop: int, flat: Floats, d: np.int64) -> None:
+def _ask(indices: Indices, start: int, stop: int, flat: Gathered, d: np.int64) -> None:
     """Ask for the vectors of these cells."""
     for cell in range(start, stop):
         row = np.int64(indices[cell]) * d
-        for place in range(row, row + d, LANES):
+        for place in range(row, row + d, LINE // flat.itemsize):
             prefetch(flat, place)
 
 
 @inlined_kernel
-def _pull_four(flat: Floats, rows: Four, more: Four, base: Four, at: Floats, out: Floats) -> None:
+def _pull_four(flat: Gathered, rows: Four, more: Four, base: Four, at: Floats, out: Floats) -> None:
     """`_pull` of the four vectors that begin at `rows`."""
     said = dots_of_four(flat, rows, at)
     add_four(
@@ -43,7 +42,7 @@ def _pull_four(flat: Floats, rows: Four, more: Four, base: Four, at: Floats, out
 
 @fast_kernel
 def _pull(
-    cells: tuple[Indices, Floats], span: tuple[int, int], fixed: Floats, base: np.float32, at: Floats, out: Floats
+    cells: tuple[Indices, Floats], span: tuple[int, int], fixed: Gathered, base: np.float32, at: Floats, out: Floats
 ) -> None:
     """Add sum (base c - (c-1) z'at) z over one row's cells: the residual's data part, or -sum (c-1) z z' at."""
     indices, extra = cells
@@ -90,10 +89,15 @@ def _total(extra: Floats, span: tuple[int, int]) -> np.float32:
 
 @fast_kernel
 def cg_rows(
-    start: int, stop: int, indptr: NDArray[np.int64], cells: tuple[Indices, Floats], fixed: Floats,
-    spectrum: Floats, reg: Floats, x: Floats,
+    start: int, stop: int, indptr: NDArray[np.int64], cells: tuple[Indices, Floats], fixed: Gathered,
+    system: tuple[Floats, Floats], tolerance: float, x: Floats,
 ) -> None:  # fmt: skip
-    """Conjugate gradients on diag(S + l) + sum (c-1) z z', preconditioned by its diagonal part, from x."""
+    """Conjugate gradients on diag(S + l) + sum (c-1) z z', preconditioned by its diagonal part, from x.
+
+    `system` are (the spectrum S, the penalties l). A row is done when its loss can fall by no more than `tolerance` times its summed c - 1. The z are rows of
+    `fixed`, of float32 or bfloat16.
+    """
+    spectrum, reg = system
     d = fixed.shape[1]
     left, step, image = np.empty(d, np.float32), np.zeros(d, np.float32), np.empty(d, np.float32)
     diagonal, scale, ones = np.empty(d, np.float32), np.empty(d, np.float32), np.ones(d, np.float32)
@@ -112,7 +116,7 @@ def cg_rows(
         _pull(cells, span, fixed, one, mine, left)
         _precondition(scale, left, step, zero)
         size = _size(left, left, scale)
-        enough = ENOUGH * _total(cells[1], span)
+        enough = np.float32(tolerance) * _total(cells[1], span)
         for done in range(MOST_STEPS):
             # size = r'M r >= r'A^-1 r, which is all that this row's loss can still fall
             if size <= NOTHING_LEFT or (done >= LEAST_STEPS and size <= enough):
