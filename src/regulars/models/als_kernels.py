@@ -94,8 +94,8 @@ def cg_rows(
 ) -> None:  # fmt: skip
     """Conjugate gradients on diag(S + l) + sum (c-1) z z', preconditioned by its diagonal part, from x.
 
-    `system` are (the spectrum S, the penalties l). A row is done when its loss can fall by no more than `tolerance` times its summed c - 1. The z are rows of
-    `fixed`, of float32 or bfloat16.
+    `system` are (the spectrum S, the penalties l). A row is done when its loss can fall by no more than `tolerance`
+    times its summed c - 1. The z are rows of `fixed`, of float32 or bfloat16.
     """
     spectrum, reg = system
     d = fixed.shape[1]
