@@ -35,7 +35,7 @@ PROTOCOL = (
     "ties by film id, fitted on everything but the test pairs, tuned on a validation pair cut from train"
 )
 NCF: Settings = {
-    "factors": 128, "mlp_factors": 32, "negatives": 512, "batch": 64, "learning_rate": 0.005, "epochs": 30,
+    "factors": 128, "mlp_factors": 32, "negatives": 4000, "batch": 64, "learning_rate": 0.005, "epochs": 30,
 }  # fmt: skip
 PARTS = {"gmf": "neumf", "mlp": "neumf"}  # rows of one registered model with other settings
 SETTINGS: Mapping[str, Settings] = {

@@ -42,7 +42,7 @@ def measure() -> Row:
     """Time every request, then compare some with torch."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    net = SASRecNet(Shape(N_ITEMS, 64, 2, 2, LENGTH, time_gaps=True), 0.0).eval()
+    net = SASRecNet(Shape(N_ITEMS, 64, 2, 2, LENGTH, time_gaps=True, frequency=0.0), 0.0).eval()
     model = served(net)
     asked = [history(rng) for _ in range(CALLS)]
     search = InnerProducts(model.item_vectors)
@@ -76,7 +76,7 @@ def figures(subset: str, clocks: Any) -> Row:
 def served(net: SASRecNet) -> SASRec:
     """The net's arrays in the model that a shop serves."""
     model = SASRec(length=LENGTH, time_gaps=True)
-    for name, tensor in net.named_parameters():
+    for name, tensor in net.named_parameters():  # `told` is of no feature
         setattr(model, f"{name}_", tensor.detach().numpy())
     model.n_items_ = N_ITEMS
     return model

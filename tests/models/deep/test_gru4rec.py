@@ -171,7 +171,7 @@ def test_a_corrected_sample_estimates_the_full_softmax_and_a_plain_one_does_not(
 
     def mean(loss: Loss) -> float:
         task, _ = task_of(loss)
-        task.net.items.data *= 0.3
+        task.net.vectors().data *= 0.3
         batch = next(task.batches(np.random.default_rng(0)))
         with torch.no_grad():
             return float(np.mean([task.loss(batch).item() for _ in range(200)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,15 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from regulars.core.clock import DAY, SECOND
-from regulars.core.data import Dataset, Histories
+from regulars.core.data import Dataset, Histories, Items
 from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import sasrec as served
 from regulars.models.deep.layers import full_softmax
+from regulars.models.deep.next_item import Loss, sampled_loss
 from regulars.models.deep.plan import Hooks, Progress
 from regulars.models.deep.sasrec import SASRec
-from regulars.models.deep.sasrec_net import Loss, SASRecNet, Shape, sampled_loss
+from regulars.models.deep.sasrec_net import SASRecNet, Shape
 from regulars.models.deep.windows import last_places, seen
 from regulars.models.registry import load_model
 
@@ -37,15 +39,20 @@ def walks(n_users: int = 60, seed: int = 0) -> Dataset:
     return Dataset.from_events(users, items, (n_users, N_ITEMS), at=at)
 
 
-@pytest.fixture(scope="module")
-def model() -> SASRec:
-    return SASRec(factors=16, layers=3, heads=4, length=6, time_gaps=True, epochs=2).fit(walks())
+@pytest.fixture(scope="module", params=[0.0, 0.6])
+def model(request: pytest.FixtureRequest) -> SASRec:
+    model = SASRec(
+        factors=16, layers=3, heads=4, length=6, time_gaps=True, frequency=request.param, epochs=2
+    )  # fmt: skip
+    return model.fit(walks())
 
 
 def as_torch(model: SASRec) -> SASRecNet:
     """The trained arrays back in the torch module."""
-    net = SASRecNet(Shape(model.n_items_, model.factors, model.layers, model.heads, model.length, model.time_gaps), 0)
-    net.load_state_dict({name: torch.as_tensor(getattr(model, f"{name}_")) for name, _ in net.named_parameters()})
+    sizes = model.n_items_, model.factors, model.layers, model.heads, model.length
+    net = SASRecNet(Shape(*sizes, model.time_gaps, model.frequency), 0)
+    net.load_state_dict({name: torch.as_tensor(getattr(model, f"{name}_", torch.zeros(0, model.factors)))
+                         for name, _ in net.named_parameters()})  # fmt: skip
     return net.eval()
 
 
@@ -79,6 +86,47 @@ def test_only_the_last_items_and_their_order_count(model: SASRec) -> None:
     first, second, swapped = model.score(asked, 0)
     np.testing.assert_allclose(first, second, atol=1e-6)
     assert np.abs(first - swapped).max() > 1e-4
+
+
+def test_a_filter_is_a_mean_that_forgets_and_a_share_of_what_is_left() -> None:
+    """With nothing but the filter, one layer and no products after it, a state is told by hand."""
+    net = SASRecNet(Shape(3, 2, 1, 1, 4, False, 1.0), 0.0).eval()
+    with torch.no_grad():
+        x, net.decays[:], net.high[:] = torch.randn(1, 4, 2), 0.0, torch.tensor([0.0, 2.0])  # keeps a half
+        found = net._filter(x, 0)[0]
+        weights = 0.5 ** torch.tensor([2.0, 1.0, 0.0])
+        slow = weights @ x[0, :3] / weights.sum()
+        torch.testing.assert_close(found[2, 0], slow[0])
+        torch.testing.assert_close(found[2, 1], slow[1] + 4 * (x[0, 2, 1] - slow[1]))
+        torch.testing.assert_close(found[0], x[0, 0])  # alone, all of a number is slow
+
+
+def test_a_learned_filter_changes_what_is_said(model: SASRec) -> None:
+    assert model.decays_.shape == ((3, 4) if model.frequency else (0, 4))
+    if model.frequency:
+        assert np.ptp(model.decays_, axis=0).max() > 0  # began the same in every layer
+
+
+def test_an_item_never_met_is_known_by_its_features() -> None:
+    """Two brands by turns: a new item of the brand that is due ranks above one that is not."""
+    rng = np.random.default_rng(0)
+    items = Items.bare([str(idx) for idx in range(N_ITEMS)])
+    items = replace(items, brand=["even" if idx % 2 == 0 else "odd" for idx in range(N_ITEMS)])
+    starts, n_known = rng.integers(0, 2, 400), N_ITEMS - 10  # the last ten are never met
+    taken = (2 * rng.integers(0, n_known // 2, (400, 6)) + (starts[:, None] + np.arange(6)) % 2).astype(np.int32)
+    data = Dataset.from_events(np.repeat(np.arange(400), 6), taken.ravel(), (400, N_ITEMS), at=np.arange(2400))
+    data = replace(data, items=items)
+    asked = Histories.from_sequences([row.tolist() for row in taken[:100]], N_ITEMS)
+
+    def right(features: int) -> float:
+        model = SASRec(factors=16, layers=1, heads=1, features=features, epochs=15, patience=15, dropout=0.0,
+                       learning_rate=5e-3).fit(data)  # fmt: skip
+        scores = model.score(asked, 0)[:, n_known:]
+        even = scores[:, ::2].mean(axis=1) > scores[:, 1::2].mean(axis=1)
+        return float((even == (taken[:100, -1] % 2 == 1)).mean())
+
+    assert right(10) == 1.0
+    assert right(0) < 0.9
 
 
 def test_time_gaps_count_only_when_wanted(model: SASRec) -> None:

@@ -87,7 +87,7 @@ class GRU4Rec(Model):
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         require_torch(self.name)
         from regulars.models.deep import gru4rec_net as torch_side
-        from regulars.models.deep.sasrec_net import split
+        from regulars.models.deep.next_item import split
 
         events = liked(data)
         rest, asked, wanted = hold_out(events, split(events, rng))

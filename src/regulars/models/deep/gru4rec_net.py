@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from regulars.core.arrays import Floats, Indices
-from regulars.models.deep import sasrec_net
+from regulars.models.deep import next_item
 from regulars.models.deep.layers import dropout
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.sasrec_net import NextItem
 from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.windows import Events, Windows
 
@@ -57,6 +56,10 @@ class GRU4RecNet(nn.Module):
             weights.data = torch.zeros(len(weights)) if "bias" in name else torch.cat(
                 [_uniform(shape.factors, shape.factors) for _ in range(3)])  # fmt: skip
 
+    def vectors(self) -> torch.Tensor:
+        """Item vectors as they are scored."""
+        return self.items
+
     def forward(self, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         """States after each place and 1 `(n, width, factors + 1)`; pauses and sizes change nothing."""
         x = self._drop(functional.embedding(items, self.items)[..., :-1], self.shape.embedding_dropout)
@@ -81,13 +84,13 @@ def _uniform(rows: int, columns: int) -> torch.Tensor:
     return nn.init.xavier_uniform_(torch.empty(rows, columns))
 
 
-class NextClick(NextItem):
+class NextClick(next_item.NextItem):
     """The task: at each place of a window, tell the item that came next from a sample of others."""
 
     def __init__(
         self, net: GRU4RecNet, windows: Windows, held: tuple[Events, Indices], loss: Loss, batch: int
     ) -> None:
-        super().__init__(net, windows, held, sasrec_net.Loss("softmax", 0, 0.0), batch)
+        super().__init__(net, windows, held, next_item.Loss("softmax", 0, 0.0), batch)
         self.settings, n_items = loss, len(net.items)
         taken = np.bincount(windows.targets[windows.targets >= 0], minlength=n_items)
         weights = np.maximum(taken, 1) ** loss.sample_power  # an item without an event is a negative, too
@@ -101,10 +104,10 @@ class NextClick(NextItem):
             return super().loss(batch)
         items, gaps, targets, sizes = batch
         real = targets >= 0
-        states, wanted = self.net(items, gaps, sizes)[real], targets[real]
+        states, wanted, vectors = self.net(items, gaps, sizes)[real], targets[real], self.net.vectors()
         sample, counts = self._sample()
-        mine = (states * functional.embedding(wanted, self.net.items)).sum(1)
-        others = states @ functional.embedding(sample, self.net.items).T
+        mine = (states * functional.embedding(wanted, vectors)).sum(1)
+        others = states @ functional.embedding(sample, vectors).T
         same = sample == wanted[:, None]
         if settings.kind == "cross-entropy":
             return cross_entropy(mine, others - settings.logq * counts.log(), same)

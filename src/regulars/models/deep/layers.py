@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from regulars.core.arrays import Matrix
+
 CELLS = 1 << 19  # scores that are held at once: they fit the cache of a core
 
 
@@ -20,6 +22,15 @@ def dropout(x: torch.Tensor, rate: float) -> torch.Tensor:
     words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
     return x * kept * (256 / (256 - dropped))
+
+
+def bag(table: torch.Tensor, rows: Matrix) -> torch.Tensor:
+    """`rows @ table`, with the table's gradient."""
+    if not rows.nnz:
+        return table.new_zeros(rows.shape[0], table.shape[1])
+    places, starts = (torch.as_tensor(each, device=table.device).long() for each in (rows.indices, rows.indptr[:-1]))
+    weights = torch.as_tensor(rows.data, device=table.device)
+    return torch.nn.functional.embedding_bag(places, table, starts, per_sample_weights=weights, mode="sum")
 
 
 class _FullSoftmax(torch.autograd.Function):

@@ -23,6 +23,7 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
 from regulars.models.base import Can, Model, check_flag, check_range
+from regulars.models.deep.features import item_features
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
 from regulars.models.deep.windows import GAPS, hold_out, last_places, liked, seen, training_windows
 
@@ -47,11 +48,14 @@ class SASRec(Model):
     inner_bias_: Floats
     outer_: Floats
     outer_bias_: Floats
+    decays_: Floats  # log-odds of how much a head's mean keeps from place to place
+    high_: Floats
     norms_: Floats  # gain and bias: two norms a layer, and the last
 
     def __init__(  # noqa: PLR0913 - settings, each by its name
         self, *, factors: int = 64, layers: int = 2, heads: int = 2, length: int = 50, dropout: float = 0.2,
         loss: str = "softmax", negatives: int = 0, calibration: float = 0.75, time_gaps: bool = False,
+        frequency: float = 0.0, features: int = 0,
         epochs: int = 60, patience: int = 3, batch: int = 128, learning_rate: float = 1e-3,
         weight_decay: float = 0.0, threads: int = 1,
     ) -> None:  # fmt: skip
@@ -63,6 +67,8 @@ class SASRec(Model):
         check_range("sasrec: negatives", negatives, 0, whole=True)
         check_range("sasrec: calibration", calibration, 0.0, 1.0)
         check_flag("sasrec: time_gaps", time_gaps)
+        check_range("sasrec: frequency", frequency, 0.0, 1.0)
+        check_range("sasrec: features", features, 0, whole=True)
         check_range("sasrec: epochs", epochs, 1, whole=True)
         check_range("sasrec: patience", patience, 1, whole=True)
         check_range("sasrec: batch", batch, 1, whole=True)
@@ -76,7 +82,8 @@ class SASRec(Model):
         self.factors, self.layers, self.heads, self.length, self.dropout = factors, layers, heads, length, dropout
         self.loss, self.negatives, self.calibration, self.time_gaps = loss, negatives, calibration, time_gaps
         self.epochs, self.patience, self.batch, self.threads = epochs, patience, batch, threads
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay, self.frequency = learning_rate, weight_decay, frequency
+        self.features = features
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """Torch itself, the net six times (weights, gradient, moments, average, best), activations, windows."""
@@ -87,17 +94,24 @@ class SASRec(Model):
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         require_torch(self.name)
+        from regulars.models.deep import next_item
         from regulars.models.deep import sasrec_net as torch_side
 
         events = liked(data)
-        rest, asked, wanted = hold_out(events, torch_side.split(events, rng))
-        shape = torch_side.Shape(len(data.items), self.factors, self.layers, self.heads, self.length, self.time_gaps)
-        loss = torch_side.Loss(self.loss, self.negatives, self.calibration)
+        rest, asked, wanted = hold_out(events, next_item.split(events, rng))
+        shape = torch_side.Shape(
+            len(data.items), self.factors, self.layers, self.heads, self.length, self.time_gaps, self.frequency
+        )
+        loss = next_item.Loss(self.loss, self.negatives, self.calibration)
         plan = Plan(self.name, self.epochs, self.patience, self.learning_rate, self.weight_decay, self.threads)
-        of = fingerprint(self.get_params(), events.indptr, events.item_idx, events.gap)
+        known = np.bincount(rest.item_idx, minlength=len(data.items)) > 0
+        features = item_features(data.items, known, self.features)
+        of = fingerprint(
+            self.get_params(), events.indptr, events.item_idx, events.gap, features.indices, features.data
+        )
         task = (shape, self.dropout, loss, self.batch)
         windows = training_windows(rest, self.length)
-        learned = torch_side.fit(task, windows, (asked, wanted), plan, rng, self.hooks, of)
+        learned = torch_side.fit(task, features, windows, (asked, wanted), plan, rng, self.hooks, of)
         for name, array in learned.items():
             setattr(self, f"{name}_", array)
 
@@ -111,6 +125,7 @@ class SASRec(Model):
             "items_": (model.n_items_, d), "positions_": (model.length, d), "gaps_": (GAPS * model.time_gaps, d),
             "attention_": (layers, d, 4 * d), "attention_bias_": (layers, 4 * d), "inner_": square,
             "inner_bias_": row, "outer_": square, "outer_bias_": row, "norms_": (2 * layers + 1, 2, d),
+            "decays_": (layers * bool(model.frequency), model.heads), "high_": (layers * bool(model.frequency), d),
         })  # fmt: skip
         return model
 
@@ -135,13 +150,16 @@ class SASRec(Model):
         x += self.positions_[np.minimum(self.length - sizes[:, None] + np.arange(width), self.length - 1)]
         if self.time_gaps:
             x += self.gaps_[gaps]
+        every = np.arange(width, dtype=np.int32)
         ahead = np.where(np.tri(width, dtype=np.bool_), np.float32(0), np.float32(-np.inf))
         for layer in range(self.layers - 1):
-            x = x + self._attend(_norm(x, self.norms_[2 * layer]), None, ahead, layer)
+            normed = _norm(x, self.norms_[2 * layer])
+            x = x + self._mix(self._attend(normed, None, ahead, layer), normed, every, layer)
             x = x + self._feed(_norm(x, self.norms_[2 * layer + 1]), layer)
         layer, last = self.layers - 1, (np.arange(len(x)), sizes - 1)
         normed = _norm(x, self.norms_[2 * layer])
-        x = x[last] + self._attend(normed, normed[last][:, None], ahead[sizes - 1][:, None, None], layer)[:, 0]
+        taken = self._attend(normed, normed[last][:, None], ahead[sizes - 1][:, None, None], layer)
+        x = x[last] + self._mix(taken, normed, (sizes - 1)[:, None], layer)[:, 0]
         x = x + self._feed(_norm(x, self.norms_[2 * layer + 1]), layer)
         return _norm(x, self.norms_[-1])
 
@@ -157,6 +175,21 @@ class SASRec(Model):
         n, _, places, _ = taken.shape
         mixed: Floats = taken.swapaxes(1, 2).reshape(n, places, d) @ weight[:, 3 * d :] + bias[3 * d :]
         return mixed
+
+    def _mix(self, attended: Floats, x: Floats, places: Indices, layer: int) -> Floats:
+        """Attention at these places, `(n, places)` or the same for all rows, with what the filter makes of `x`."""
+        if not self.frequency:
+            return attended
+        ago = places[..., None, :, None] - np.arange(x.shape[1])  # (.., 1, places, width)
+        decays = 1 / (1 + np.exp(-self.decays_[layer]))[:, None, None]
+        weights = np.where(ago >= 0, decays ** np.maximum(ago, 0), np.float32(0)).astype(np.float32)
+        slow = (weights / weights.sum(axis=-1, keepdims=True)) @ self._by_head(x)
+        slow = slow.swapaxes(1, 2).reshape(attended.shape)
+        own = np.take_along_axis(x, places[:, :, None], axis=1) if places.ndim == 2 else x
+        mixed: Floats = (1 - self.frequency) * attended + self.frequency * (
+            slow + self.high_[layer] ** 2 * (own - slow)
+        )
+        return mixed.astype(np.float32, copy=False)
 
     def _by_head(self, x: Floats) -> Floats:
         """`(n, places, d)` as `(n, heads, places, d / heads)`."""

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from regulars.core.arrays import Indices, Matrix
 from regulars.models.deep import windows
+from regulars.models.deep.layers import bag
+from regulars.models.deep.next_item import split
 from regulars.models.deep.plan import Hooks, Plan
-from regulars.models.deep.sasrec_net import split
 from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.two_tower import newest, recency
 from regulars.models.deep.windows import Events
@@ -140,15 +141,6 @@ class TwoTowerNet(nn.Module):
 
     def _whole(self, numbers: NDArray[Any]) -> torch.Tensor:
         return torch.as_tensor(numbers, device=self.ids.device).long()
-
-
-def bag(table: torch.Tensor, rows: Matrix) -> torch.Tensor:
-    """`rows @ table`, with the table's gradient."""
-    if not rows.nnz:
-        return table.new_zeros(rows.shape[0], table.shape[1])
-    places, starts = (torch.as_tensor(each, device=table.device).long() for each in (rows.indices, rows.indptr[:-1]))
-    weights = torch.as_tensor(rows.data, device=table.device)
-    return functional.embedding_bag(places, table, starts, per_sample_weights=weights, mode="sum")
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
