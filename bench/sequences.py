@@ -11,8 +11,9 @@ validation item). What a model looks back on when it is asked is everything but 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ class Bench:
     fits: Mapping[str, int]  # subset -> how many last items are left out of the fit
     settings: Mapping[str, Settings]
     blend: Mapping[str, float]  # weights; settings as above
+    attributes: str  # file of what items share, "" where there is none
     published: Mapping[str, tuple[float, float]]
     # models measured in every subset; the others in the first
     twice: Sequence[str] = (
@@ -72,10 +74,14 @@ SASREC: Settings = {
     "dropout": 0.5, "negatives": 1024, "learning_rate": 0.001, "epochs": 80, "patience": 8, "threads": 2,
 }  # fmt: skip
 GRU4REC: Settings = {"patience": 5, "threads": 2}  # else its defaults, the official ones for RSC15: not searched
+FORMS = {
+    "sasrec-attributes": "sasrec",
+    "sasrec-frequency": "sasrec",
+}  # rows of a registered model with other settings
 GRID = {"co-occurrence": CO_OCCURRENCE, "session-knn": SESSION_KNN}
 BENCHES: Mapping[str, Bench] = {
     "ml1m-sasrec": Bench(
-        file="ml1m/sequences.parquet", column="movie_ids", protocol=FILMS, hit="recall",
+        file="ml1m/sequences.parquet", column="movie_ids", attributes="", protocol=FILMS, hit="recall",
         fits={"all": 1, "two-out": 2},
         settings={
             "popular": {},
@@ -98,7 +104,8 @@ BENCHES: Mapping[str, Bench] = {
         },
     ),
     "amazon-beauty": Bench(
-        file="amazon_beauty_5core/sequences.parquet", column="items", protocol=AMAZON, hit="hr",
+        file="amazon_beauty_5core/sequences.parquet", column="items",
+        attributes="amazon_beauty_5core/item_attributes.parquet", protocol=AMAZON, hit="hr",
         fits={"all": 2, "refit": 1},
         settings={
             "popular": {},
@@ -123,7 +130,8 @@ BENCHES: Mapping[str, Bench] = {
         },
     ),
     "amazon-sports": Bench(
-        file="amazon_sports_5core/sequences.parquet", column="items", protocol=AMAZON, hit="hr",
+        file="amazon_sports_5core/sequences.parquet", column="items",
+        attributes="amazon_sports_5core/item_attributes.parquet", protocol=AMAZON, hit="hr",
         fits={"all": 2, "refit": 1},
         settings={
             "popular": {},
@@ -163,13 +171,15 @@ def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int =
     if preset == "validation":
         tried = [(each, settings) for each in chosen(models, list(GRID)) for settings in GRID[each]]
         left_out = 1 + next(iter(bench.fits.values()))
-        rows = [apart(measure, data, name, "validation", left_out, single(*each), 0) for each in tried]
+        rows = [apart(measure, None, data, name, "validation", left_out, single(*each), 0) for each in tried]
         return {"protocol": f"{bench.protocol}; here the last but one", "rows": rows}
     metrics = [f"{bench.hit}@{K}", f"ndcg@{K}", f"mrr@{K}"]
     rows = []
-    for each in chosen(models, [*bench.settings, "blend"]):
-        for subset, left_out in list(bench.fits.items())[: None if each in bench.twice else 1]:
-            rows.append(seeded(parts_of(bench, each), seeds, metrics, measure, data, name, subset, left_out))
+    with tempfile.TemporaryDirectory() as kept:
+        for each in chosen(models, [*bench.settings, "blend"]):
+            for subset, left_out in list(bench.fits.items())[: None if each in bench.twice else 1]:
+                asked = Path(kept) / subset, data, name, subset, left_out
+                rows.append(seeded(parts_of(bench, each), seeds, metrics, measure, *asked) | {"model": each})
     rows += [{"model": each, "by": "published", "subset": "all", f"{bench.hit}@{K}": found[0], f"ndcg@{K}": found[1]}
              for each, found in bench.published.items()]  # fmt: skip
     return {"protocol": bench.protocol, "rows": rows}
@@ -178,22 +188,27 @@ def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int =
 def parts_of(bench: Bench, name: str) -> Parts:
     """A model with its settings, or all that the blend holds."""
     if name == "blend":
-        return {each: (weight, bench.settings[each]) for each, weight in bench.blend.items()}
-    return single(name, bench.settings[name])
+        return {FORMS.get(each, each): (weight, bench.settings[each]) for each, weight in bench.blend.items()}
+    return single(FORMS.get(name, name), bench.settings[name])
 
 
-def measure(data: Path, name: str, subset: str, left_out: int, parts: Parts, seed: int) -> Row:
+def measure(
+    kept: Path | None, data: Path, name: str, subset: str, left_out: int, parts: Parts, seed: int
+) -> Row:  # fmt: skip
     """Fit and rank one model or blend; seconds are those of the fits."""
     bench = BENCHES[name]
-    trial = trial_of(data / bench.file, bench.column, left_out, validation=subset == "validation")
+    told = data / bench.attributes if bench.attributes else None
+    trial = trial_of(data / bench.file, bench.column, left_out, validation=subset == "validation", attributes=told)
     row: Row = {"model": next(iter(parts)) if len(parts) == 1 else "blend", "by": "ours", "subset": subset}
-    score = fitted(parts, trial.before, seed, row)
+    score = fitted(parts, trial.before, seed, row, kept)
     with clocked(row, "score_"):
         top = ranked(score, trial.histories, K, mask_seen=True)
     return row | next_item(top, trial.target, (K,), bench.hit)
 
 
-def trial_of(file: Path, column: str, left_out: int, *, validation: bool) -> Trial:
+def trial_of(
+    file: Path, column: str, left_out: int, *, validation: bool, attributes: Path | None = None
+) -> Trial:  # fmt: skip
     """The last item, or the last but one, from all before it; ids of items become rows in their order."""
     sequences = pq.read_table(file)[column].combine_chunks()
     items, ends = sequences.values.to_numpy(), sequences.offsets.to_numpy()
@@ -204,5 +219,14 @@ def trial_of(file: Path, column: str, left_out: int, *, validation: bool) -> Tri
     users = np.repeat(np.arange(len(walks)), [len(walk) for walk in learned])
     at = np.concatenate([np.arange(len(walk)) for walk in learned])
     before = Dataset.from_events(users, np.concatenate(learned), (len(walks), len(ids)), at=at)
+    if attributes is not None:
+        before = replace(before, items=replace(before.items, tags=tags_of(attributes, ids)))
     histories = Histories.from_sequences([walk[:-asked] for walk in walks], len(ids))
     return Trial(before, histories, np.array([walk[-asked] for walk in walks]))
+
+
+def tags_of(file: Path, ids: NDArray[np.int32]) -> list[tuple[str, ...]]:
+    """Categories and brand of each item, as words."""
+    table = pq.read_table(file).to_pydict()
+    known = dict(zip(table["item_id"], table["attribute_ids"], strict=True))
+    return [tuple(f"attribute{number}" for number in known.get(each, ())) for each in ids.tolist()]
