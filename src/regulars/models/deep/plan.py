@@ -79,8 +79,13 @@ def fingerprint(settings: Mapping[str, Any], *arrays: NDArray[Any]) -> str:
 
 
 def check_shapes(folder: Path, model: object, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse a loaded model whose arrays are not those that its settings speak of."""
+    """Refuse a loaded model whose arrays are not those that its settings speak of.
+
+    An empty one may be missing: the model was saved before there was such a part.
+    """
     for name, shape in wanted.items():
+        if 0 in shape and not hasattr(model, name):
+            setattr(model, name, np.zeros(shape, dtype=np.float32))
         array = getattr(model, name, None)
         got = "no such array" if array is None else f"the shape {array.shape}"
         if array is None or array.shape != shape:
