@@ -50,8 +50,12 @@ coverage: .stamps/test
 test-quick: .stamps/test
 	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
+# Every table of docs/benchmarks.md: most of a day. One: python bench/run.py NAME --data DIR --save
+BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sports diginetica retailrocket-sessions tafeng \
+  retailrocket-funnel als-speed knn-speed topk-speed csr-speed sequence-serving practice-shop crash stages
+
 bench: .stamps/test
-	@for name in online-retail ml1m-ncf practice-shop crash stages; do \
+	@for name in $(BENCHES); do \
 	  $(BIN)/python bench/run.py $$name --data $(DATA) --json --save || exit 1; done
 
 docs: .stamps/core

@@ -20,7 +20,7 @@ from regulars.models.base import Model
 from regulars.models.registry import load_model, make_model
 
 Settings = dict[str, Any]
-Parts = Mapping[str, tuple[float, Settings]]  # model -> (weight in the blend, settings)
+Parts = Mapping[str, tuple[float, Settings]]  # model, or model:form -> (weight in the blend, settings)
 # another seed, other numbers: `--seeds` counts for these
 RANDOM = {"als", "bpr", "mf-ccl", "neumf", "sasrec", "gru4rec", "mult-vae", "two-tower", "dnn-ranker"}
 
@@ -30,9 +30,14 @@ def single(name: str, settings: Settings) -> Parts:
     return {name: (1.0, settings)}
 
 
+def model_of(part: str) -> str:
+    """The registered model of a part: what stands before a colon."""
+    return part.partition(":")[0]
+
+
 def seeded(parts: Parts, seeds: int, metrics: Sequence[str], measure: Callable[..., Row], *args: Any) -> Row:
     """A row of `measure(*args, parts, seed)`, each run in a process of its own: over seeds where they matter."""
-    repeats = seeds if RANDOM & parts.keys() else 1
+    repeats = seeds if RANDOM & {model_of(each) for each in parts} else 1
     return across_seeds([apart(measure, *args, parts, seed) for seed in range(repeats)], metrics)
 
 
@@ -46,7 +51,7 @@ def fitted(
     """
     tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
     for name, (_, settings) in parts.items():
-        make_model(name, settings).fit(tiny).score(tiny.histories(), 7)
+        make_model(model_of(name), settings).fit(tiny).score(tiny.histories(), 7)
     models: dict[str, Model] = {}
     spent: list[Row] = []
     for name, (_, settings) in parts.items():
@@ -70,7 +75,7 @@ def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Pat
     folder = kept / hashlib.blake2b(what.encode(), digest_size=8).hexdigest() if kept else None
     if folder is not None and (folder / "spent.json").exists():
         return load_model(folder), json.loads((folder / "spent.json").read_text())
-    model, spent = make_model(name, settings), Row()
+    model, spent = make_model(model_of(name), settings), Row()
     with clocked(spent):
         model.fit(data, np.random.default_rng(seed))
     if folder is not None:

@@ -74,10 +74,6 @@ SASREC: Settings = {
     "dropout": 0.5, "negatives": 1024, "learning_rate": 0.001, "epochs": 80, "patience": 8, "threads": 2,
 }  # fmt: skip
 GRU4REC: Settings = {"patience": 5, "threads": 2}  # else its defaults, the official ones for RSC15: not searched
-FORMS = {
-    "sasrec-attributes": "sasrec",
-    "sasrec-frequency": "sasrec",
-}  # rows of a registered model with other settings
 GRID = {"co-occurrence": CO_OCCURRENCE, "session-knn": SESSION_KNN}
 BENCHES: Mapping[str, Bench] = {
     "ml1m-sasrec": Bench(
@@ -191,8 +187,8 @@ def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int =
 def parts_of(bench: Bench, name: str) -> Parts:
     """A model with its settings, or all that the blend holds."""
     if name == "blend":
-        return {FORMS.get(each, each): (weight, bench.settings[each]) for each, weight in bench.blend.items()}
-    return single(FORMS.get(name, name), bench.settings[name])
+        return {each: (weight, bench.settings[each]) for each, weight in bench.blend.items()}
+    return single(name, bench.settings[name])
 
 
 def measure(

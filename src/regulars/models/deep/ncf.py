@@ -1,5 +1,7 @@
 """Neural collaborative filtering (He et al. 2017) with a history in place of a user id, so that it serves anybody.
 
+The paper's shopper is a vector of their own, found by id. A model here is given histories and never an id, so that
+one is not there; with it the protocol's figures would be those of shoppers who were trained on, and no others.
 A shopper is p = sum of e_j over the history / sqrt(its size), one e for each part (FISM's shopper, Kabbur et al.
 2013). GMF scores h'(p * q_i), MLP puts p and q_i through a tower of halving layers, NeuMF adds both and is trained
 from the two, trained alone before, with their last weights halved (eq. 13 there).
