@@ -55,6 +55,7 @@ BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sport
   retailrocket-funnel als-speed knn-speed topk-speed csr-speed sequence-serving practice-shop crash stages
 
 bench: .stamps/test
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@for name in $(BENCHES); do \
 	  $(BIN)/python bench/run.py $$name --data $(DATA) --json --save || exit 1; done
 
