@@ -64,9 +64,9 @@ SESSION_KNN: Sequence[Settings] = [
     {"gap_minutes": 0.0, "decay": decay, "nearness": nearness, "idf": idf}
     for decay in (0.5, 1.0, 1.5) for nearness in (0.25, 0.5, 1.0) for idf in (0.0, 1.0)
 ]  # fmt: skip
-# Found on Beauty: all items as negatives .0536 (1024 of them .0561), with attributes .0592, with the filter beside them
-# .0594 (1024 negatives .0580); both with co-occurrence in a blend .0717 (weight .05; .1 .0708; one of the two .0708).
-# On MovieLens .1817 (length 100 and a higher rate learned less in a quarter of the time), in the blend .1957.
+# Found on Beauty: all items as negatives .0536 (1024 of them .0561), with attributes .0592, with the filter beside
+# them .0594 (1024 negatives .0580); both with co-occurrence in a blend .0717 (weight .05; .1 .0708; one of the two
+# .0708). On MovieLens .1817 (length 100 and a higher rate learned less in a quarter of the time), blended .1957.
 SASREC: Settings = {"dropout": 0.5, "batch": 128, "learning_rate": 0.001, "epochs": 60, "patience": 10}
 SASRECS: Mapping[str, Settings] = {
     "sasrec": SASREC,
