@@ -27,7 +27,8 @@ def apart(measure: Callable[..., Row], *args: Any) -> Row:
 
 
 def _with_peak(measure: Callable[..., Row], args: Sequence[Any]) -> Row:
-    return {**measure(*args), "peak_mb": peak_mb()}
+    row = measure(*args)
+    return {**row, "peak_mb": max(row.get("peak_mb", 0), peak_mb())}
 
 
 def peak_mb() -> int:

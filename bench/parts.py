@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from measure import Row, across_seeds, apart, clocked
+from measure import Row, across_seeds, apart, clocked, peak_mb
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Model
 from regulars.models.registry import load_model, make_model
@@ -47,7 +47,7 @@ def fitted(
     """Fit the parts, kernels compiled before, with the seconds in the row; what is returned scores histories.
 
     With a folder `kept` for this data, a part that was fitted there before with this seed is loaded, and its seconds
-    count as they were: so a blend does not train again what has a row of its own. Its peak memory is then its own.
+    count as they were, and its peak memory: so a blend does not train again what has a row of its own.
     """
     tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
     for name, (_, settings) in parts.items():
@@ -58,6 +58,7 @@ def fitted(
         models[name], seconds = _fit_once(name, settings, data, seed, kept)
         spent.append(seconds)
     row |= {key: round(sum(each[key] for each in spent), 2) for key in ("seconds", "cpu_seconds")}
+    row["peak_mb"] = max(each["peak_mb"] for each in spent)
     row["threads"] = max(settings.get("threads", 1) for _, settings in parts.values())
     first = next(iter(models.values()))
     row["settings"] = first.get_params() if len(parts) == 1 else {name: list(each) for name, each in parts.items()}
@@ -71,13 +72,14 @@ def fitted(
 
 
 def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Path | None) -> tuple[Model, Row]:
-    what = json.dumps([name, settings, seed], sort_keys=True)
+    what = json.dumps([name, settings, seed, data.user_items.shape, data.user_items.nnz], sort_keys=True)
     folder = kept / hashlib.blake2b(what.encode(), digest_size=8).hexdigest() if kept else None
     if folder is not None and (folder / "spent.json").exists():
         return load_model(folder), json.loads((folder / "spent.json").read_text())
     model, spent = make_model(model_of(name), settings), Row()
     with clocked(spent):
         model.fit(data, np.random.default_rng(seed))
+    spent["peak_mb"] = peak_mb()
     if folder is not None:
         model.save(folder)
         (folder / "spent.json").write_text(json.dumps(spent))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import cells_of
 from regulars.core.errors import InputError
-from regulars.core.topk import BAND, BLOCK, COARSE, MANY, ROWS, InnerProducts, order, top_cells, top_k, top_sums
+from regulars.core.topk import BAND, BLOCK, COARSE, HEAD, MANY, ROWS, InnerProducts, order, top_cells, top_k, top_sums
 
 # few distinct values, so that ties and masks are common
 LEVELS = st.sampled_from([-np.inf, -2.0, -1.0, 0.0, 0.5, 3.0])
@@ -122,7 +122,7 @@ def test_search_by_inner_product_prunes_nothing_it_needs() -> None:
 
 
 @pytest.mark.parametrize("n", [MANY, ROWS + 3])
-@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5, COARSE + 5])
+@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5, HEAD + COARSE + 5])
 @pytest.mark.parametrize("whole", [True, False])  # whole numbers: equal scores everywhere
 def test_many_rows_at_once_find_what_each_finds_alone(n: int, n_items: int, whole: bool) -> None:
     rng = np.random.default_rng(n_items)
@@ -176,3 +176,29 @@ def test_k_must_be_positive(k: int) -> None:
 def test_order_sorts_by_score_then_id(scores: NDArray[np.float32], ids: list[int]) -> None:
     found = order(scores, np.array(ids))
     assert found.tolist() == sorted(range(8), key=lambda place: (-scores[place], ids[place]))
+
+
+@pytest.mark.parametrize("n", [1, MANY])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_item_that_is_no_number_hides_no_other(n: int, bad: float) -> None:
+    rng = np.random.default_rng(0)
+    items, users = rng.normal(size=(HEAD + 60, 8)).astype(np.float32), rng.normal(size=(n, 8)).astype(np.float32)
+    wanted = InnerProducts(items).top_k(users, 5)
+    out = np.setdiff1d(np.arange(len(items)), wanted[0])[-1]
+    items[out, 3] = bad
+    users[:, 3] = -np.abs(users[:, 3])  # of an infinite one: the worst score there is
+    items[:out, 3] = items[out + 1 :, 3] = 0
+    found = InnerProducts(items).top_k(users, 5)
+    rest = np.delete(items, out, axis=0)
+    ids, scores = top_k(users @ rest.T, 5)
+    np.testing.assert_array_equal(found[0], ids + (ids >= out))
+    np.testing.assert_allclose(found[1], scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, MANY])
+@pytest.mark.parametrize(("of_users", "of_items"), [(66, 0), (0, 66), (99, -99), (-99, 99), (0, -99), (-120, 66)])
+def test_numbers_at_the_ends_of_float32_are_ranked_too(n: int, of_users: int, of_items: int) -> None:
+    rng = np.random.default_rng(0)
+    items = (rng.integers(-3, 4, (HEAD + 60, 6)) * np.float32(2.0**of_items)).astype(np.float32)
+    users = (rng.integers(-3, 4, (n, 6)) * np.float32(2.0**of_users)).astype(np.float32)
+    np.testing.assert_array_equal(InnerProducts(items).top_k(users, 9)[0], top_k(users @ items.T, 9)[0])

@@ -18,7 +18,11 @@ PADDING = np.iinfo(np.int32).max  # ids of a heap's padding are high, so that it
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
 MANY = 8  # rows from which on a search multiplies blocks
 ROWS, BLOCK = 128, 2048  # rows and items multiplied at once: their scores stay in the second cache
-COARSE = 8192  # items of which a search for a few rows takes sums at once: they stay in the fastest cache
+HEAD = (
+    1024  # the longest vectors: a search for a few rows reads them one by one, and seldom needs more of real models
+)
+COARSE = 8192  # items after them of which it takes sums at once: they stay in the fastest caches
+MOST = np.float32(1e37)  # of a doubt: beyond it, or where it is no number, nothing is told without the vectors
 Codes = NDArray[np.int8]
 EPSILON = np.float32(2.0**-22)  # two float32 sums of d products differ by less than d of this, times |u| |y|
 TINY = np.float32(1e-30)
@@ -133,7 +137,7 @@ def _dot(left: Floats, right: Floats) -> Any:
 
 @kernel
 def _scan_block(
-    near: Floats, doubt: float, first: int, vector: Floats, items: tuple[Floats, Floats, Indices],
+    near: Floats, doubt: Any, first: int, vector: Floats, items: tuple[Floats, Floats, Indices],
     limits: tuple[Mask, Indices, float], heap: tuple[Floats, Indices],
 ) -> None:  # fmt: skip
     """Put the best of a block of items, from `first` on, on the heap.
@@ -144,6 +148,9 @@ def _scan_block(
     item_vectors, _, item_idx = items
     allowed, banned, above = limits
     top, idx_of = heap
+    if not doubt < MOST:
+        near[:] = np.inf
+        doubt = np.float32(0)
     for start in range(0, len(near), STRIDE):
         stop = min(start + STRIDE, len(near))
         if not _reaches(near, start, stop, top[0] - doubt):
@@ -193,31 +200,56 @@ def _coarse_products(vector: Floats, codes: Codes, near: Floats) -> None:
 
 
 @kernel
-def _scan_coarse(
+def _scan_few(
     users: tuple[Floats, Floats], items: tuple[Floats, Floats, Indices], coarse: tuple[Codes, Floats, Floats],
-    allowed: Mask, banned: Indices, above: float, heaps: tuple[Scores, Indices],
+    limits: tuple[Mask, Indices, float], heaps: tuple[Scores, Indices],
 ) -> None:  # fmt: skip
-    """Search all items row by row: a quarter of the bytes tells which vectors are worth reading.
+    """Search all items row by row: the longest one by one, of the others only what codes of a byte do not rule out.
 
     `coarse` are (codes, steps, the longest error of each block): what an item's step times its codes, padded with
     zeros to a multiple of four, leaves of its vector y is an error e, and |u'e| <= |u| |e|.
     """
     codes, steps, errors = coarse
+    allowed, banned, above = limits
     padded, near_all = np.zeros(codes.shape[1], dtype=np.float32), np.empty(codes.shape[2], dtype=np.float32)
     for row in range(len(users[0])):
-        vector, top, idx_of = users[0][row], heaps[0][row], heaps[1][row]
+        vector, reach, top, idx_of = users[0][row], users[1][row], heaps[0][row], heaps[1][row]
+        mine = (allowed, banned[row], above)
         padded[: len(vector)] = vector
+        going = _scan_head(vector, reach, items, mine, (top, idx_of))
         for block in range(len(codes)):
-            first = block * codes.shape[2]
-            bound = users[1][row] * items[1][first]
-            if bound <= above or bound < top[0]:
+            first = HEAD + block * codes.shape[2]
+            bound = reach * items[1][first]
+            if not going or bound <= above or bound < top[0]:
                 break
-            near = near_all[: len(steps) - first]
+            near = near_all[: len(items[1]) - first]
             _coarse_products(padded, codes[block], near)
             for place in range(len(near)):
-                near[place] *= steps[first + place]
-            doubt = users[1][row] * errors[block] + 2 * bound * EPSILON * np.float32(len(padded)) + TINY
-            _scan_block(near, doubt, first, vector, items, (allowed, banned[row], above), (top, idx_of))
+                near[place] *= steps[first - HEAD + place]
+            doubt = reach * errors[block] + np.float32(2) * bound * EPSILON * np.float32(len(padded)) + TINY
+            _scan_block(near, doubt, first, vector, items, mine, (top, idx_of))
+
+
+@kernel
+def _scan_head(
+    vector: Floats, reach: float, items: tuple[Floats, Floats, Indices], limits: tuple[Mask, Indices, float],
+    heap: tuple[Floats, Indices],
+) -> bool:  # fmt: skip
+    """Put the best of the first HEAD items on the heap; returns whether a later one may still enter."""
+    item_vectors, lengths, item_idx = items
+    allowed, banned, above = limits
+    top, idx_of = heap
+    for place in range(min(HEAD, len(item_idx))):
+        bound, idx = reach * lengths[place], item_idx[place]
+        if bound <= above or bound < top[0]:
+            return False
+        if not allowed[idx]:
+            continue
+        score = _dot(vector, item_vectors[place])
+        if score > above and _worse(top[0], idx_of[0], score, idx) and not _holds(banned, idx):
+            top[0], idx_of[0] = score, idx
+            sink(top, idx_of, len(idx_of))
+    return True
 
 
 @kernel
@@ -300,11 +332,11 @@ class InnerProducts:
     """
 
     def __init__(self, item_vectors: Floats) -> None:
-        lengths = np.sqrt(np.einsum("ij,ij->i", item_vectors, item_vectors)).astype(np.float32)
+        lengths = _lengths(item_vectors)
         longest_first = np.argsort(-lengths, kind="stable").astype(np.int32)
         vectors = np.ascontiguousarray(item_vectors[longest_first], dtype=np.float32)
         self._items = (vectors, lengths[longest_first], longest_first)
-        self._coarse = _in_steps(vectors)
+        self._coarse = _in_steps(vectors[HEAD:])
 
     def top_k(
         self, user_vectors: Floats, k: int, *, allowed: NDArray[np.bool_] | None = None,
@@ -318,9 +350,9 @@ class InnerProducts:
         users = np.ascontiguousarray(user_vectors, dtype=np.float32)
         may = np.ones(len(self._items[2]), dtype=np.bool_) if allowed is None else allowed
         shut = np.full((len(users), 0), -1, dtype=np.int32) if banned is None else np.ascontiguousarray(banned)
-        reaches = ROUNDING * np.sqrt(np.einsum("ij,ij->i", users, users))
+        reaches = ROUNDING * _lengths(users)
         if len(users) < MANY:
-            _scan_coarse((users, reaches), self._items, self._coarse, may, shut, above, (best, best_ids))
+            _scan_few((users, reaches), self._items, self._coarse, (may, shut, above), (best, best_ids))
         else:
             for start in range(0, len(users), ROWS):
                 part = slice(start, start + ROWS)
@@ -341,18 +373,25 @@ class InnerProducts:
                 break
 
 
+def _lengths(vectors: Floats) -> Floats:
+    """Euclidean lengths; the squares of a float32 may be too large or too small for one."""
+    lengths: Floats = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)).astype(np.float32)
+    return lengths
+
+
 def _in_steps(vectors: Floats) -> tuple[Codes, Floats, Floats]:
     """Codes of a byte `(blocks, d, items of one)`, the step of each vector, and of each block the longest error."""
     n, d = vectors.shape
-    blocks = -(-n // COARSE)
+    size = max(1, min(COARSE, n))
+    blocks = -(-n // size)
     steps = np.maximum(np.abs(vectors).max(axis=1, initial=0.0) / np.float32(127), TINY)
-    codes, errors = np.zeros((blocks, -(-d // 4) * 4, COARSE), dtype=np.int8), np.zeros(blocks, dtype=np.float32)
-    for block, first in enumerate(range(0, n, COARSE)):
-        part, step = vectors[first : first + COARSE], steps[first : first + COARSE, None]
-        coded = np.rint(part / step)
-        left = part - coded * step
-        codes[block, :d, : len(part)] = coded.T
-        errors[block] = ROUNDING * np.sqrt(np.einsum("ij,ij->i", left, left).max(initial=0.0))
+    codes, errors = np.zeros((blocks, -(-d // 4) * 4, size), dtype=np.int8), np.zeros(blocks, dtype=np.float32)
+    for block, first in enumerate(range(0, n, size)):
+        part, step = vectors[first : first + size], steps[first : first + size, None]
+        with np.errstate(invalid="ignore"):  # of what is no number: an error that is none either rules nothing out
+            coded = np.rint(part / step)
+            codes[block, :d, : len(part)] = coded.T
+            errors[block] = ROUNDING * _lengths(part - coded * step).max(initial=0.0)
     return codes, steps, errors
 
 

@@ -40,10 +40,9 @@ from regulars.models.normal import solve_rows
 SOLVERS = ("cg", "cholesky")
 LOSS_CELLS = 1 << 16  # cells whose residuals are held at once
 PIECE = 4096  # rows of factors that are multiplied at once
-FIRST, ENOUGH = (
-    3e-4,
-    3e-6,
-)  # what a row's solution may miss, see `cg_rows`: in the first epoch, halved, and in the end
+FIRST = 3e-4  # what a row's solution may miss, see `cg_rows`, in the first epoch; half as much in each after it
+ENOUGH = 3e-6  # the least, and in the last epoch
+
 
 Side = tuple[NDArray[np.int64], Indices, Floats, Floats]  # indptr, indices, alpha r, penalty of each row
 Watch = Callable[[int, float], None]
@@ -92,7 +91,7 @@ class ALS(Model):
         x, y = aligned((n_users, self.factors)), aligned((n_items, self.factors))
         y[:] = rng.normal(0.0, 0.1 / np.sqrt(self.factors), y.shape)
         for epoch in range(self.epochs):
-            tolerance = max(ENOUGH, FIRST * 0.5**epoch)
+            tolerance = ENOUGH if epoch == self.epochs - 1 else max(ENOUGH, FIRST * 0.5**epoch)
             with threadpool_limits(limits=self.threads or all_cores(), user_api="blas"):
                 x, y = self._half(users, x, y, tolerance)
                 y, x = self._half(items, y, x, tolerance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from regulars.core.clock import DAY, SECOND
 from regulars.core.data import Dataset, Histories, Items
-from regulars.core.errors import ModelError, SettingError
+from regulars.core.errors import ModelError, SettingError, TrainingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import sasrec as served
 from regulars.models.deep.layers import full_softmax
@@ -127,6 +128,16 @@ def test_an_item_never_met_is_known_by_its_features() -> None:
 
     assert right(10) == 1.0
     assert right(0) < 0.9
+
+
+def test_a_checkpoint_of_other_features_is_refused(tmp_path: Path) -> None:
+    data, told = walks(30), ["x", "x"] + [""] * (N_ITEMS - 2)
+    for brands, refused in ((told, False), (told[::-1], True)):
+        model = SASRec(factors=4, layers=1, heads=1, features=5, epochs=1)
+        model.hooks = Hooks(checkpoints=tmp_path)
+        branded = replace(data, items=replace(data.items, brand=brands))
+        with pytest.raises(TrainingError) if refused else nullcontext():
+            model.fit(branded)
 
 
 def test_time_gaps_count_only_when_wanted(model: SASRec) -> None:

@@ -124,7 +124,8 @@ class DNNRanker(Model):
         sizes = torch_side.Sizes(self.factors, self.crosses, self.hidden, self.layers, len(self.attribute_codes_))
         net = torch_side.RankerNet(sizes, features, known)
         plan = Plan(self.name, self.epochs, self.patience, self.learning_rate, self.weight_decay, self.threads)
-        of = fingerprint(self.get_params(), labels.indptr, labels.indices, shoppers.taken, features.data)
+        told = features.indptr, features.indices, features.data
+        of = fingerprint(self.get_params(), labels.indptr, labels.indices, shoppers.taken, *told)
         task = torch_side.Sampling(self.negatives, self.batch, self.id_dropout)
         for name, array in torch_side.fit(net, log, task, plan, (rng, self.hooks, of)).items():
             setattr(self, f"{name}_", array)

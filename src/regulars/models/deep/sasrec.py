@@ -88,7 +88,8 @@ class SASRec(Model):
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """Torch itself, the net six times (weights, gradient, moments, average, best), activations, windows."""
         places = self.batch * self.length
-        net = 6 * self.factors * (shape[1] + self.length + 6 * self.layers * self.factors)
+        told = min(4 * self.features, 20 * shape[1]) + bool(self.features) * shape[1]
+        net = 6 * self.factors * (shape[1] + told + self.length + 6 * self.layers * self.factors)
         activations = places * self.factors * (24 * self.layers + 8) + 4 * places * self.negatives
         return 300 + 4 * (net + activations + 6 * (nnz + shape[0] * min(self.length, 10))) / 1e6
 
@@ -104,11 +105,12 @@ class SASRec(Model):
         )
         loss = next_item.Loss(self.loss, self.negatives, self.calibration)
         plan = Plan(self.name, self.epochs, self.patience, self.learning_rate, self.weight_decay, self.threads)
-        known = np.bincount(rest.item_idx, minlength=len(data.items)) > 0
-        features = item_features(data.items, known, self.features)
-        of = fingerprint(
-            self.get_params(), events.indptr, events.item_idx, events.gap, features.indices, features.data
-        )
+        features = None
+        if self.features:
+            known = np.bincount(rest.item_idx, minlength=len(data.items)) > 0
+            features = item_features(data.items, known, self.features)
+        told = () if features is None else (features.indptr, features.indices, features.data)
+        of = fingerprint(self.get_params(), events.indptr, events.item_idx, events.gap, *told)
         task = (shape, self.dropout, loss, self.batch)
         windows = training_windows(rest, self.length)
         learned = torch_side.fit(task, features, windows, (asked, wanted), plan, rng, self.hooks, of)

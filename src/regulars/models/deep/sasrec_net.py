@@ -117,7 +117,7 @@ def smoothing(decays: torch.Tensor, width: int) -> torch.Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-def fit(task_settings: tuple[Shape, float, Loss, int], features: Matrix, windows: Windows,
+def fit(task_settings: tuple[Shape, float, Loss, int], features: Matrix | None, windows: Windows,
         held: tuple[Events, Indices], plan: Plan, rng: np.random.Generator, hooks: Hooks, of: str
         ) -> dict[str, np.ndarray]:  # fmt: skip
     """Train and return the net's arrays by name; without anything to learn from, item vectors are zeros."""
