@@ -42,7 +42,8 @@ NEAR: Settings = {"decay": 1.5, "nearness": 0.4, "half_life_days": 70.0, "idf": 
 GRU4REC: Settings = {"loss": "bpr-max", "embedding_dropout": 0.5, "batch": 128, "length": 20, "threads": 2}
 # The first that was tried: p@20 .5190, mrr@20 .1760 on validation; with a tenth of session-knn .5495 and .1936
 SASREC: Settings = {
-    "length": 20, "batch": 512, "negatives": 2048, "dropout": 0.3, "learning_rate": 0.002, "epochs": 20, "patience": 3,
+    "length": 20, "batch": 512, "negatives": 2048, "dropout": 0.3, "learning_rate": 0.002, "epochs": 20,
+    "patience": 3,
 }  # fmt: skip
 SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     "diginetica": {
