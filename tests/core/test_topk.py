@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -121,8 +123,10 @@ def test_search_by_inner_product_prunes_nothing_it_needs() -> None:
     assert (ids == wanted_ids).mean() > 0.99  # near ties may swap: two ways of summing
 
 
-@pytest.mark.parametrize("n", [MANY, ROWS + 3])
-@pytest.mark.parametrize("n_items", [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5, HEAD + COARSE + 5])
+@pytest.mark.parametrize(
+    ("n", "n_items"),
+    [*itertools.product([MANY, ROWS + 3], [3, BLOCK - 1, BLOCK, 2 * BLOCK + 5]), (MANY, HEAD + COARSE + 5)],
+)
 @pytest.mark.parametrize("whole", [True, False])  # whole numbers: equal scores everywhere
 def test_many_rows_at_once_find_what_each_finds_alone(n: int, n_items: int, whole: bool) -> None:
     rng = np.random.default_rng(n_items)
