@@ -73,7 +73,7 @@ SASRECS: Mapping[str, Settings] = {
     "sasrec:attributes": {**SASREC, "features": 3000},
     "sasrec:frequency": {**SASREC, "features": 3000, "frequency": 0.5},
 }
-GRU4REC: Settings = {"patience": 5, "threads": 2}  # else its defaults, the official ones for RSC15: not searched
+GRU4REC: Settings = {"patience": 5}  # else its defaults, the official ones for RSC15: not searched
 GRID = {"co-occurrence": CO_OCCURRENCE, "session-knn": SESSION_KNN}
 BENCHES: Mapping[str, Bench] = {
     "ml1m-sasrec": Bench(
@@ -118,6 +118,7 @@ BENCHES: Mapping[str, Bench] = {
             **SASRECS,
             "gru4rec": GRU4REC,
             "two-tower": {},
+            "dnn-ranker": {},
         },
         blend={"sasrec:attributes": 0.5, "sasrec:frequency": 0.5, "co-occurrence": 0.05},
         # MTandHJ/RecBoard, mean of 5 seeds, best on validation; the last two as their papers say
