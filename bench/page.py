@@ -26,7 +26,7 @@ How it is measured:
 - Full rankings unless the protocol says otherwise; rankings among sampled negatives stand in tables of their own, and
   the two are never compared. Ties go by item id.
 - *published* rows are quoted, their source stands in the bench's file; *peer* rows are other libraries, run here
-  beside ours. Rows that lost stay. RecTools is no peer: it asks for numpy 1, which nothing else here runs on.
+  beside ours. Rows that lost stay. RecTools is no peer: it asks for numpy 1, and this runs on 2.
 - `seconds` is the fit (kernels compiled before), `score_seconds` the ranking of all test shoppers, `threads` what the
   fit was allowed, `peak_mb` the most memory of the process that fitted and ranked. Two shared cores are a noisy
   place: where a peer is to be beaten, speed is told as a ratio of CPU seconds of runs that took turns.

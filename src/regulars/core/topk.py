@@ -18,9 +18,7 @@ PADDING = np.iinfo(np.int32).max  # ids of a heap's padding are high, so that it
 ROUNDING = np.float32(1.0001)  # bounds are widened by more than float32 sums can be off
 MANY = 8  # rows from which on a search multiplies blocks
 ROWS, BLOCK = 128, 2048  # rows and items multiplied at once: their scores stay in the second cache
-HEAD = (
-    1024  # the longest vectors: a search for a few rows reads them one by one, and seldom needs more of real models
-)
+HEAD = 1024  # the longest vectors: a search for a few rows reads them one by one, and seldom needs more
 COARSE = 8192  # items after them of which it takes sums at once: they stay in the fastest caches
 MOST = np.float32(1e37)  # of a doubt: beyond it, or where it is no number, nothing is told without the vectors
 Codes = NDArray[np.int8]

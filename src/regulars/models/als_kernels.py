@@ -14,7 +14,7 @@ MOST_STEPS = 24
 NOTHING_LEFT = np.float32(1e-20)  # in units of the loss: nothing that float32 could still resolve
 FLOOR = 1e-6  # of the largest eigenvalue: below it a direction is not scaled up further
 AHEAD = 8  # cells asked for before they are read
-FAR = 1 << 22  # float32 numbers of a side from which on its vectors are asked for ahead; smaller, it costs more
+FAR = 1 << 22  # float32 numbers of a side from which on its vectors are rounded and asked for ahead
 NEAR = 1 << 18  # those of a row that stay in the second cache from one pass to the next
 
 
