@@ -228,3 +228,14 @@ def test_bare_sequences_keep_their_order() -> None:
     late = Histories.from_sequences([[3, 1], [2]], 5, at=[[50, 20], [7]])
     assert late.item_idx.tolist() == [1, 3, 2]
     assert late.at.tolist() == [20, 50, 7]
+
+
+def test_the_last_events_alone() -> None:
+    histories = Histories.from_sequences([[3, 1, 3], [2], [], [0, 1]], 4)
+    cut = histories.last(np.array([2, 5, 1, 0]))
+    assert cut.indptr.tolist() == [0, 2, 3, 3, 3]
+    assert cut.item_idx.tolist() == [1, 3, 2]
+    assert cut.user_items.toarray().tolist() == [[0, 1, 0, 2], [0, 0, 1, 0], [0] * 4, [0] * 4]
+    whole = histories.last(np.full(4, 99))
+    np.testing.assert_array_equal(whole.at, histories.at)
+    np.testing.assert_array_equal(whole.user_items.toarray(), histories.user_items.toarray())

@@ -6,7 +6,7 @@ Everything is indexed densely: `user_idx` and `item_idx` are rows of `Dataset.us
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count, islice, repeat
 from typing import Any, Generic, Literal, TypeVar
@@ -311,6 +311,25 @@ class Histories:
         when = np.arange(len(items)) - np.repeat(starts, lengths) if at is None else np.concatenate(
             [np.zeros(0, dtype=np.int64), *(np.asarray(each, np.int64) for each in at)])  # fmt: skip
         return Dataset.from_events(users, items, (len(sequences), n_items), at=when).histories()
+
+    def last(self, n: NDArray[np.integer]) -> Histories:
+        """Each shopper's last `n (len(self),)` events alone, and the cells of the items in them."""
+        lengths = np.diff(self.indptr)
+        kept_of = np.minimum(lengths, n)
+        place = np.arange(len(self.item_idx)) - np.repeat(self.indptr[:-1], lengths)
+        keep = place >= np.repeat(lengths - kept_of, lengths)
+        owner = np.repeat(np.arange(len(self)), kept_of)
+        cells, width = self.user_items, self.user_items.shape[1]
+        mine = np.repeat(np.arange(len(self)), np.diff(cells.indptr)) * width + cells.indices
+        stay = np.isin(mine, owner * width + self.item_idx[keep])
+        indptr = np.concatenate(([0], np.cumsum(stay)))[cells.indptr]
+        return replace(
+            self,
+            user_items=sp.csr_array((cells.data[stay], cells.indices[stay], indptr), shape=cells.shape),
+            indptr=np.concatenate(([0], np.cumsum(kept_of))).astype(np.int64),
+            item_idx=self.item_idx[keep], kind=self.kind[keep], at=self.at[keep],
+            rating=None if self.rating is None else self.rating[keep],
+        )  # fmt: skip
 
     def rows(self, start: int, stop: int) -> Histories:
         """The shoppers `start:stop`; arrays are views."""
