@@ -106,8 +106,9 @@ def test_a_damaged_ranker_is_refused(tmp_path: Path) -> None:
 def test_an_empty_list_and_no_trees() -> None:
     nothing = Trees.of({"tree_info": []})
     scores = np.full((1, 3), -np.inf, dtype=np.float32)
-    assert Hybrid(NAMES, nothing).rerank(scores, best_places(scores), XX
-    changed = likes_the_looked_at().rerank(scores, best_places(scores), np.zeros((1, 3, len(NAMES)), np.float32))
+    rows = np.zeros((1, 3, len(NAMES)), dtype=np.float32)
+    assert Hybrid(NAMES, nothing).rerank(scores, best_places(scores), rows) is scores
+    changed = likes_the_looked_at().rerank(scores, best_places(scores), rows)
     np.testing.assert_array_equal(changed, scores)
     shop = Shop(goods())
     bundle = replace(shop.bundle, hybrid=likes_the_looked_at())
