@@ -28,7 +28,7 @@ from regulars.core.settings import MODELS, FeedbackSettings, Settings
 from regulars.evaluate import offline
 from regulars.evaluate.gate import Verdict, judge
 from regulars.evaluate.offline import Ranker, Row
-from regulars.evaluate.split import Targets, sample, targets
+from regulars.evaluate.split import Beside, Targets, beside, sample, targets
 from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
 from regulars.models.base import Model
@@ -36,7 +36,7 @@ from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
-from regulars.rank.learn import Ranking, learn_ranking
+from regulars.rank.learn import Asked, Ranking, learn_ranking
 from regulars.rank.slates import Request, State, slates
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Trial:
     bundle: Bundle
     live: Live
     targets: Targets
+    beside: Beside
     until: Instant  # how far `targets` look
     settings: Settings
 
@@ -143,6 +144,7 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
             version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
             blend=ranking.blend, item_facts=ItemFacts.of(full), offset=cleaning.offset, trained_at=full.as_of,
             settings_hash=settings.ranking_hash(), facts=facts, hybrid=ranking.hybrid,
+            beside=ranking.beside,
         )  # fmt: skip
         if verdict.accepted:
             app.versions.publish(bundle, settings.train.keep)
@@ -247,16 +249,21 @@ def _trial(
     bundle = Bundle(
         version="trial", items=before.items.ids, models=models, blend=ranking.blend,
         item_facts=ItemFacts.of(before), offset=0, trained_at=before.as_of, settings_hash=settings.ranking_hash(),
-        facts={"ranker": ranking.report}, hybrid=ranking.hybrid,
+        facts={"ranker": ranking.report}, hybrid=ranking.hybrid, beside=ranking.beside,
     )  # fmt: skip
     live = Live.from_dataset(before, settings)
-    return Trial(before, bundle, live, targets(after, before, settings.feedback), after.as_of, settings)
+    asked = targets(after, before, settings.feedback)
+    return Trial(before, bundle, live, asked, beside(after, before), after.as_of, settings)
 
 
 def ranking_after(trial: Trial, learned: Lessons) -> Ranking:
     """The ranking that the days after a trial's cut teach: what was bought, and what was clicked on slates."""
     wanted = learned.wanted(trial.targets.subsets["all"].relevant, trial.before, trial.until)
-    return learn_ranking(state_of(trial), list(trial.before.users.keys.ids), wanted, learned.fatigue, trial.until)
+    keys, names, visits = trial.before.users.keys, trial.bundle.items, trial.beside
+    looking = Asked(
+        [keys[int(user)] for user in visits.user_idx], visits.wanted, [names[int(item)] for item in visits.item_idx]
+    )
+    return learn_ranking(state_of(trial), Asked(keys.ids, wanted), looking, learned.fatigue, trial.until)
 
 
 def keep_sources(ranking: Ranking, models: Mapping[str, Model]) -> Ranking:

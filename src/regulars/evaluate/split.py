@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Indices, Mask, Matrix, expect
 from regulars.core.clock import Instant
-from regulars.core.data import PURCHASE, Dataset, IdMap, Interactions
+from regulars.core.data import CLICK, PURCHASE, VIEW, Dataset, IdMap, Interactions
 from regulars.core.errors import InputError
 from regulars.core.settings import FeedbackSettings
 from regulars.evaluate.metrics import category_levels
@@ -162,6 +162,37 @@ def targets_of(relevant: Matrix, before: Dataset, organic: Matrix | None = None)
     for name, members in zip(COHORTS, cohorts(orders_of(before)), strict=True):
         subsets[name] = Target(_only(relevant, members))
     return Targets(subsets, popularity_of(before), category_levels(before.items.category))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What shoppers took after looking at an item, one row a visit; indices are those of the data before."""
+
+    user_idx: Indices  # (n,)
+    item_idx: Indices  # (n,) looked at first
+    wanted: Matrix  # (n, n_items) taken later in that visit, without the item itself
+
+
+def beside(after: Dataset, before: Dataset, kinds: Sequence[int] = (PURCHASE,)) -> Beside:
+    """Visits after the cut `before.as_of` in which known shoppers looked at an item, then took another."""
+    rows = after.interactions
+    user_idx = before.users.keys.index(after.users.keys.ids, "skip")[rows.user_idx]
+    item_idx = before.items.ids.index(after.items.ids.ids, "skip")[rows.item_idx]
+    known = (rows.at > before.as_of) & (user_idx >= 0) & (item_idx >= 0) & (rows.session_idx >= 0)
+    looked = np.flatnonzero(known & np.isin(rows.kind, (VIEW, CLICK)))
+    _, first = np.unique(rows.session_idx[looked], return_index=True)
+    first = looked[first]  # rows of a visit stand in the order of time
+    opened = np.full(int(rows.session_idx.max(initial=-1)) + 2, len(rows))
+    opened[rows.session_idx[first]] = np.arange(len(first))
+    took = np.flatnonzero(known & np.isin(rows.kind, kinds) & (rows.quantity > 0))
+    visit = opened[rows.session_idx[took]]
+    took, visit = took[visit < len(first)], visit[visit < len(first)]
+    other = (took > first[visit]) & (item_idx[took] != item_idx[first[visit]])
+    visits, place = np.unique(visit[other], return_inverse=True)
+    return Beside(
+        user_idx[first[visits]].astype(np.int32), item_idx[first[visits]].astype(np.int32),
+        _csr((len(visits), len(before.items)), place.astype(np.int32), item_idx[took[other]]),
+    )  # fmt: skip
 
 
 def sample(targets: Targets, n: int, rng: np.random.Generator) -> Targets:

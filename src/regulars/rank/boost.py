@@ -55,6 +55,21 @@ class Lists:
         return Lists(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
 
+def joined(parts: Sequence[Lists]) -> Lists:
+    """Parts as one; narrower ones get empty columns."""
+    width = max(part.there.shape[1] for part in parts)
+
+    def wide(array: NDArray[Any]) -> NDArray[Any]:
+        lack = [(0, 0)] * array.ndim
+        if array.ndim > 1:
+            lack[1] = (0, width - array.shape[1])
+        return np.pad(array, lack)
+
+    return Lists(**{
+        name: np.concatenate([wide(getattr(part, name)) for part in parts]) for name in Lists.__dataclass_fields__
+    })  # fmt: skip
+
+
 def grow_order(names: Sequence[str], lists: Lists, seed: int, threads: int) -> tuple[Trees | None, dict[str, Any]]:
     """Trees that add to the blend's score, None where they are of no help; and what was measured.
 
@@ -69,13 +84,13 @@ def grow_order(names: Sequence[str], lists: Lists, seed: int, threads: int) -> t
     n_trees = int(np.clip(len(useful) // LISTS_A_TREE, *TREES_AT_LEAST_MOST))
     alone = ndcg_of(useful, useful.score)
     both = np.zeros(len(useful))
-    fold = generator(seed, "hybrid", "folds").permutation(len(useful)) % FOLDS
+    fold = folds(len(useful), seed)
     for held in range(FOLDS):
         judged = useful[fold == held]
         booster = _boost(useful[fold != held], n_trees, seed, threads)
         gains = Trees.of(booster.dump_model()).sum(judged.rows.reshape(-1, judged.rows.shape[2]))
         both[fold == held] = ndcg_of(judged, judged.score + gains.reshape(judged.score.shape).astype(np.float32))
-    low, high = _interval(both - alone, seed)
+    low, high = interval(both - alone, seed)
     booster = _boost(useful, n_trees, seed, threads)
     report |= {
         "trees": n_trees, "ndcg_blend": float(alone.mean()), "ndcg_trees": float(both.mean()),
@@ -125,13 +140,18 @@ def ndcg_of(lists: Lists, score: Floats, k: int = K) -> NDArray[np.float64]:
     return np.asarray(gain / np.maximum(ideal, 1e-12), dtype=np.float64)
 
 
+def folds(n: int, seed: int) -> NDArray[np.int64]:
+    """Which of the folds each list is judged in, `(n,)`."""
+    return generator(seed, "hybrid", "folds").permutation(n) % FOLDS
+
+
 def _parts(n: int, seed: int) -> NDArray[np.int8]:
     """Which of the three parts each list belongs to, `(n,)`."""
     place = generator(seed, "hybrid", "parts").permutation(n) / max(n, 1)
     return np.searchsorted(SHARES, place, side="right").astype(np.int8)
 
 
-def _interval(gain: NDArray[np.float64], seed: int, samples: int = 1000) -> tuple[float, float]:
+def interval(gain: NDArray[np.float64], seed: int, samples: int = 1000) -> tuple[float, float]:
     """95 % bootstrap interval of a mean over shoppers."""
     rng = generator(seed, "hybrid", "interval")
     means = [gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(samples)]

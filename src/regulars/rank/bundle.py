@@ -99,11 +99,16 @@ class Bundle:
     settings_hash: str
     facts: Mapping[str, Any] = field(default_factory=dict)  # table, verdict, seconds: for people
     hybrid: Hybrid | None = None  # the second look
+    beside: Blend | None = None  # for slates beside an item, where there was something to learn from
 
     @cached_property
     def retrievers(self) -> dict[str, Retriever]:
         """The models, ready to be asked for candidates."""
         return retrievers(self.models)
+
+    def blend_for(self, item: str) -> Blend:
+        """The blend of requests that name an item, or of those that do not."""
+        return self.beside if item and self.beside is not None else self.blend
 
     def save(self, folder: Path) -> None:
         """Write the version; `bundle.json` comes last, so a folder without it was never finished."""
@@ -117,6 +122,7 @@ class Bundle:
         (folder / "items.json").write_text(json.dumps(list(self.items.ids), ensure_ascii=False), encoding="utf-8")
         about = {
             "format": FORMAT, "version": self.version, "models": list(self.models), "blend": self.blend.to_json(),
+            "beside": None if self.beside is None else self.beside.to_json(),
             "offset": self.offset, "trained_at": self.trained_at, "settings_hash": self.settings_hash,
             "facts": dict(self.facts), "sums": _sums(folder, list(self.models), self.hybrid is not None),
         }  # fmt: skip
@@ -144,6 +150,7 @@ class Bundle:
             version=about["version"], items=items, models=models, blend=Blend.from_json(about["blend"]),
             item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
             settings_hash=about["settings_hash"], facts=about["facts"],
+            beside=Blend.from_json(about["beside"]) if about.get("beside") else None,
             hybrid=Hybrid.load(folder / RANKER) if f"{RANKER}/{HYBRID}" in about["sums"] else None,
         )  # fmt: skip
 

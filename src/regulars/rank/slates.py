@@ -16,6 +16,7 @@ from regulars.core.settings import Settings
 from regulars.events.schema import Decision, Reason, Slate, SlateItem
 from regulars.profiles.live import Live
 from regulars.rank import rules
+from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle
 from regulars.rank.candidates import Candidates, gather
 from regulars.rank.draw import Drawn, draw
@@ -69,10 +70,10 @@ def decision(slate: Slate, request: Request, state: State) -> Decision:
 
 
 def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
-    """Row numbers of requests that share their filters, in batches that fit the memory."""
-    groups: dict[Filters, list[int]] = {}
+    """Row numbers of requests that share their filters and their blend, in batches that fit the memory."""
+    groups: dict[tuple[Filters, bool], list[int]] = {}
     for row, request in enumerate(requests):
-        groups.setdefault(request.filters, []).append(row)
+        groups.setdefault((request.filters, bool(request.item)), []).append(row)
     step = max(1, min(MAX_BATCH, BATCH_CELLS // n_items))
     for rows in groups.values():
         for start in range(0, len(rows), step):
@@ -115,19 +116,20 @@ class _Shown:
 
 
 def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> list[Slate]:
-    """Candidates -> blend -> second look -> rules -> draw -> reasons, for requests with the same filters."""
+    """Candidates -> blend -> second look -> rules -> draw -> reasons, for requests that `_batches` put together."""
     bundle, rank = explainer.bundle, state.settings.rank
+    blend = bundle.blend_for(requests[0].item)
     histories = histories_of(requests, state, bundle)
     candidates = candidates_of(requests, state, bundle, histories)
-    scores, look = _look_again(candidates, rules.score(candidates, bundle.blend, rank), histories, state, bundle)
+    scores, look = _look_again(candidates, rules.score(candidates, blend, rank), histories, state, bundle)
     shown = state.live.shown([request.user_key for request in requests], bundle.items, state.now)
-    rules.tire(scores, candidates, shown, bundle.blend, rank)
+    rules.tire(scores, candidates, shown, blend, rank)
     limits = np.array([request.limit or rank.limit for request in requests], dtype=np.int32)
     pins = rules.pinned(rules.pins_of(requests, bundle.items, rank), candidates, scores)
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    made = _shown(bundle, candidates, scores, drawn, pins, look)
+    made = _shown(bundle, blend, candidates, scores, drawn, pins, look)
     return [_slate(row, request, state, explainer, histories, made) for row, request in enumerate(requests)]
 
 
@@ -160,12 +162,13 @@ def _probabilities(bundle: Bundle, drawn: Drawn, look: Look | None) -> list[list
 
 
 def _shown(
-    bundle: Bundle, candidates: Candidates, scores: Floats, drawn: Drawn, pins: Indices, look: Look | None
-) -> _Shown:
+    bundle: Bundle, blend: Blend, candidates: Candidates, scores: Floats, drawn: Drawn, pins: Indices,
+    look: Look | None,
+) -> _Shown:  # fmt: skip
     """Look up everything about the drawn columns at once."""
     rows, place = np.arange(len(candidates))[:, None], np.maximum(drawn.place, 0)
     says = candidates.says[rows, place]
-    lead = bundle.blend.leading(says, candidates.bought[rows, place] > 0)
+    lead = blend.leading(says, candidates.bought[rows, place] > 0)
     names = np.array([*bundle.models, "explore", "pin"], dtype=object)
     source = np.where(drawn.explored, len(names) - 2, lead)
     if pins.shape[1]:
