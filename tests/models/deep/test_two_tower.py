@@ -19,10 +19,10 @@ from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import two_tower as served
 from regulars.models.deep import two_tower_net as torch_side
-from regulars.models.deep.features import attribute_rows
 from regulars.models.deep.two_tower import TwoTower, moments, newest, recency
 from regulars.models.deep.two_tower_net import Log, NextTaken, Shoppers, TwoTowerNet, batch_softmax
 from regulars.models.deep.windows import liked, seen
+from regulars.models.features import attribute_rows
 from regulars.models.registry import load_model
 
 KINDS, EACH, COLD = 4, 12, 3  # kinds of item, items of each, and how many of these nobody ever took

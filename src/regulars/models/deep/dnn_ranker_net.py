@@ -19,12 +19,12 @@ from regulars.core.arrays import Matrix, as_csr
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset
 from regulars.models.deep.dnn_ranker import FARTHEST
-from regulars.models.deep.features import Codes
 from regulars.models.deep.layers import bag
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.pairs import NUMBERS, ItemSide, ShopperSide, pair_numbers, shopper_side
 from regulars.models.deep.plan import Hooks, Plan
 from regulars.models.deep.trainer import device, seeded, train
+from regulars.models.features import Codes
 from regulars.models.sequences import LIKING
 
 HELD_OUT = 1000  # shoppers whose labels are validated on, at most
