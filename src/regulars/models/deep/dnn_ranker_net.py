@@ -220,8 +220,7 @@ def cut(data: Dataset, share: float, rng: np.random.Generator) -> tuple[Dataset,
 def asked(before: Dataset, labels: Matrix, at: Instant, settings: tuple[int, float, Codes]) -> ShopperSide:
     """The shoppers with labels, as they were known before."""
     chosen = np.flatnonzero(np.diff(labels.indptr)).astype(np.int32)
-    told = [before.users.attributes[user] for user in chosen.tolist()]
-    return shopper_side(replace(before.histories(chosen), attributes=told), at, *settings)
+    return shopper_side(before.histories(chosen), at, *settings)
 
 
 def fit(net: RankerNet, log: Log, sampling: Sampling, plan: Plan,
