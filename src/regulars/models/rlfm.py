@@ -52,7 +52,7 @@ class RLFM(Model):
 
     def __init__(  # noqa: PLR0913 - settings, each by its name
         self, *, factors: int = 32, alpha: float = 10.0, pull: float = 0.01, exposure: float = 5.0,
-        ridge: float = 1.0, epochs: int = 10, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
+        ridge: float = 0.1, epochs: int = 10, text: float = 1.0, category: float = 0.5, brand: float = 0.25,
         price: float = 0.15, threads: int = 1,
     ) -> None:  # fmt: skip
         check_range("rlfm: factors", factors, 1, 4096, whole=True)
