@@ -43,6 +43,7 @@ TITLES = {
     "retailrocket-sessions": "RetailRocket, next item of a session",
     "tafeng": "Ta-Feng, next basket",
     "retailrocket-funnel": "RetailRocket, next purchase after views and carts, among 99 negatives",
+    "cold-start": "Cold start: new shoppers and new items, by how much is known of them",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",

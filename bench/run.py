@@ -34,6 +34,7 @@ BENCHES = {
     "ml1m-sasrec": ("sequences", "2 minutes, up to an hour for sasrec, and more for gru4rec"),
     "amazon-beauty": ("sequences", "3 minutes, 10 for each sasrec, 4 for gru4rec, 6 for dnn-ranker"),
     "amazon-sports": ("sequences", "4 minutes, 30 for each sasrec, and more for gru4rec"),
+    "cold-start": ("cold_start", "8 minutes"),
     "sequence-serving": ("sequence_serving", "1 minute"),
     "diginetica": ("sessions", "5 minutes, 25 for sasrec, and hours for gru4rec"),
     "retailrocket-sessions": ("sessions", "2 minutes, and hours for gru4rec"),

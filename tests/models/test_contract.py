@@ -132,8 +132,21 @@ def knows_the_circle(name: str, dataset_of: Shop) -> None:
     assert first.tolist() == [[5], [4], [2]]
 
 
+def knows_circles(name: str, dataset_of: Shop) -> None:
+    """Two circles of friends, each with items of its own: a newcomer gets what the circle of their links took."""
+    events = [(user, item + 4 * (user // 4), PURCHASE, AS_OF - 1) for user in range(8) for item in range(4)]
+    linked = [tuple(other for other in range(8) if other // 4 == user // 4) for user in range(8)]
+    data = dataset_of(events, (10, 8))
+    data = replace(data, users=replace(data.users, links=[*linked, (1,), (5, 6)]))
+    model = build(name).fit(data)
+    items, _ = model.recommend(data.histories(np.array([8, 9], dtype=np.int32)), k=4)
+    assert [set(row) for row in items.tolist()] == [{0, 1, 2, 3}, {4, 5, 6, 7}]
+
+
 KNOWN: dict[str, Callable[[str, Shop], None]] = {
     "popular": knows_counts,
+    "segment-popular": knows_counts,
+    "friends": knows_circles,
     "trending": knows_a_wave,
     "repeat": knows_what_is_due,
     "content": knows_likeness,

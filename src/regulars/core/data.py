@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count, islice, repeat
+from itertools import chain, count, islice, repeat
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -208,6 +208,20 @@ class Dataset:
             sp.coo_array((rows.quantity[keep], (order, rows.item_idx[keep])), shape=(n_orders, len(self.items)))
         )
 
+    @cached_property
+    def friends(self) -> Matrix | None:
+        """Which other users each is linked with, CSR of ones `(n_users, n_users)`; None where nobody is linked."""
+        n_links = np.fromiter(map(len, self.users.links), dtype=np.int64, count=len(self.users))
+        if not n_links.any():
+            return None
+        rows = np.repeat(np.arange(len(self.users), dtype=np.int32), n_links)
+        linked = self.users.keys.index(chain.from_iterable(self.users.links), on_unknown="skip")
+        others = (linked >= 0) & (linked != rows)
+        ones = np.ones(int(others.sum()), dtype=np.float32)
+        found = as_csr(sp.coo_array((ones, (rows[others], linked[others])), shape=(len(self.users),) * 2))
+        found.data[:] = 1.0
+        return found
+
     def histories(self, user_idx: Indices | None = None) -> Histories:
         """What a model sees of these users (default: all)."""
         chosen = np.arange(len(self.users), dtype=np.int32) if user_idx is None else user_idx
@@ -221,8 +235,17 @@ class Dataset:
             item_idx=events.item_idx[rows],
             kind=events.kind[rows],
             at=events.at[rows],
+            attributes=[self.users.attributes[idx] for idx in chosen.tolist()],
             rating=events.rating[rows],
+            friend_items=self._friend_items(chosen),
         )
+
+    def _friend_items(self, chosen: Indices) -> Matrix | None:
+        if self.friends is None:
+            return None
+        found = sp.csr_array(self.friends[chosen] @ self.user_items)
+        found.sort_indices()
+        return found if found.nnz else None
 
     @classmethod
     def from_matrix(cls, user_items: Any) -> Dataset:
@@ -284,6 +307,7 @@ class Histories:
     context_item: Indices | None = None  # (n,) the item looked at now, -1 where none
     attributes: Sequence[dict[str, Any]] = field(default=())
     rating: Floats | None = None  # one entry an event, NaN where it is no rating; None = nothing was rated
+    friend_items: Matrix | None = None  # (n, n_items) summed weights of linked shoppers; None = nobody's are known
 
     def __len__(self) -> int:
         return int(self.user_items.shape[0])
@@ -345,4 +369,5 @@ class Histories:
             context_item=None if self.context_item is None else self.context_item[start:stop],
             attributes=self.attributes[start:stop],
             rating=None if self.rating is None else self.rating[low:high],
+            friend_items=None if self.friend_items is None else self.friend_items[start:stop],
         )

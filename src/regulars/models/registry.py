@@ -14,6 +14,7 @@ from regulars.models.base import Model, read_manifest
 
 MODELS = {
     "popular": "popular:Popular",
+    "segment-popular": "segment_popular:SegmentPopular",
     "trending": "trending:Trending",
     "repeat": "repeat:Repeat",
     "item-knn": "item_knn:ItemKNN",
@@ -22,6 +23,7 @@ MODELS = {
     "ease": "ease:EASE",
     "slim": "slim:SLIM",
     "als": "als:ALS",
+    "rlfm": "rlfm:RLFM",
     "bpr": "bpr:BPR",
     "mf-ccl": "contrastive_mf:ContrastiveMF",
     "pure-svd": "pure_svd:PureSVD",
@@ -37,6 +39,7 @@ MODELS = {
     "two-tower": "deep.two_tower:TwoTower",
     "dnn-ranker": "deep.dnn_ranker:DNNRanker",
     "content": "content:Content",
+    "friends": "friends:Friends",
     "next-basket": "next_basket:NextBasket",
     "random": "random:Random",
 }

@@ -26,6 +26,10 @@ RECOMMENDATION: dict[str, Any] = {
     }],
     "took_ms": 2.1, "probability_days": 28.0,
 }  # fmt: skip
+QUESTIONS: dict[str, Any] = {
+    "item_ids": ["green-tea-100g", "tea-pot", "rye-bread"],
+    "model_version": "20261124-093000",
+}
 ITEM: dict[str, Any] = {
     "title": "Green tea, 100 g", "category": ["Food", "Tea"], "brand": "Longjing", "price": 4.9,
     "tags": ["organic"], "available": True,

@@ -77,6 +77,13 @@ def answer(slate: Slate, took_ms: float) -> Recommendation:
     )  # fmt: skip
 
 
+class Questions(Struct, frozen=True, kw_only=True):
+    """Items to ask a new shopper about, the most telling first; the answers are events: wishlist, dislike, view."""
+
+    item_ids: tuple[str, ...]
+    model_version: str = ""
+
+
 class EventResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one row: accepted, duplicate, or rejected with why."""
 

@@ -32,7 +32,7 @@ from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError
 from regulars.core.topk import NOTHING
 from regulars.models.base import Model, check_range
-from regulars.models.deep.features import Codes, attribute_codes, item_features
+from regulars.models.deep.features import item_features
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.pairs import (
     GROUPS,
@@ -45,6 +45,7 @@ from regulars.models.deep.pairs import (
     shopper_side,
 )
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
+from regulars.models.features import Codes, attribute_codes
 
 CELLS = 1 << 15  # pairs that go through the net together
 FARTHEST = 5.0  # spreads from the middle that a number counts at most

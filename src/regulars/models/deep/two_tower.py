@@ -26,9 +26,10 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
 from regulars.models.base import Can, Model, check_range
-from regulars.models.deep.features import Codes, attribute_codes, attribute_rows, item_features
+from regulars.models.deep.features import item_features
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
 from regulars.models.deep.windows import liked, seen
+from regulars.models.features import Codes, attribute_codes, attribute_rows
 from regulars.models.sequences import LIKING, power_law
 
 BATCH = 256  # shoppers whose vectors are computed together
