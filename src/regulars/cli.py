@@ -10,7 +10,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -35,6 +35,14 @@ class Language(StrEnum):
 
     en = "en"
     zh = "zh"
+
+
+class Split(StrEnum):
+    """What a comparison on a file asks for."""
+
+    time = "time"
+    last = "last"
+    random = "random"
 
 
 def main() -> None:
@@ -174,15 +182,95 @@ def train(
     _print(report.to_json() if as_json else report.text())
 
 
+OF_FILE = "With a FILE"
+
+
 @cli.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - options of a command
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="CSV, JSONL, Parquet, XLSX, also .gz, of any log.")
+    ] = None,
     home: Home = HERE,
     models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="What is asked: after a cut in time (default), each shopper's last row, "
+                                        "or rows drawn at random.", rich_help_panel=OF_FILE)
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of rows that are asked; default: 0.1.", rich_help_panel=OF_FILE)
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Cut-off; default: 20.", min=1, rich_help_panel=OF_FILE)] = None,
+    user: Annotated[str | None, typer.Option(help="Column of shoppers.", rich_help_panel=OF_FILE)] = None,
+    item: Annotated[str | None, typer.Option(help="Column of items.", rich_help_panel=OF_FILE)] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times.", rich_help_panel=OF_FILE)] = None,
+    weight: Annotated[
+        str | None, typer.Option(help='Column of ratings or weights; "": do without.', rich_help_panel=OF_FILE)
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="Leave out rows of a smaller weight.", rich_help_panel=OF_FILE)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A model's setting, such as "
+                                       "als.factors=128; repeat for several.", rich_help_panel=OF_FILE)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; default: 0.", rich_help_panel=OF_FILE)] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the report to this file.", rich_help_panel=OF_FILE)] = None,
     as_json: AsJson = False,
-) -> None:
-    """Every model and the slate on the last days, against popularity, with intervals."""
-    from regulars import pipeline, show
+) -> None:  # fmt: skip
+    """Every model against popularity, with intervals: on the shop's last days with the slate, or on any log in FILE.
+
+    A FILE needs a column of shoppers and one of items, and for a cut in time one of times. Columns are told by the
+    usual words (user_id, customer, item_id, sku, timestamp, date, rating, ...), or named.
+    """
+    asked = {"split": split, "share": share, "k": k, "seed": seed}
+    columns = {"user": user, "item": item, "time": time, "weight": weight, "at_least": at_least}
+    if file is not None:
+        _kernel_cache(home)
+        given = {name: value for name, value in asked.items() if value is not None}
+        names = models.split(",") if models else None
+        _compare(file, columns, names, given, settings or [], Output(plot, save, as_json))
+        return
+    alone = [name for name, value in {**asked, **columns, "set": settings, "save": save}.items() if value is not None]
+    if alone:
+        option = alone[0].replace("_", "-")
+        raise WrongUse(f"--{option}", got="no FILE", wanted=f"regulars evaluate FILE --{option} ...")
+    _evaluate_shop(home, models, plot, as_json)
+
+
+class Output(NamedTuple):
+    """Where a comparison goes, beside stdout."""
+
+    plot: Path | None
+    save: Path | None
+    as_json: bool
+
+
+def _compare(
+    file: Path, columns: dict[str, Any], models: list[str] | None, given: dict[str, Any], settings: list[str],
+    output: Output,
+) -> None:  # fmt: skip
+    from regulars.evaluate import comparison
+    from regulars.evaluate import plot as charts
+    from regulars.frames import read
+    from regulars.models.registry import check_models, settings_of
+
+    names, chosen = models or comparison.USUAL, settings_of(settings)
+    check_models(names, chosen)  # first what is quick
+    _say(f"Reading {file}")
+    data, reading = read(file, **columns)
+    found = comparison.compare(data, names, settings=chosen, say=_say, **given)
+    report = f"{reading.about(data)}\n\n{found.to_markdown()}"
+    if output.plot is not None:
+        _write(output.plot, charts.to_html(found.rows, f"ndcg@{found.k}"))
+    if output.save is not None:
+        _write(output.save, report)
+    _print({"data": reading.to_json(data), **found.to_json()} if output.as_json else report.rstrip())
+
+
+def _evaluate_shop(home: Path, models: str, plot: Path | None, as_json: bool) -> None:
+    from regulars import pipeline
+    from regulars.evaluate import offline
     from regulars.evaluate import plot as charts
 
     with _open(home, train__models=models or None) as app:
@@ -190,7 +278,7 @@ def evaluate(
         rows = pipeline.evaluate_once(app, say=_say)
     if plot is not None:
         _write(plot, charts.to_html(rows))
-    _print(rows if as_json else show.offline_text(rows))
+    _print(rows if as_json else offline.for_people(rows))
 
 
 @cli.command()

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pyarrow.interchange import from_dataframe
 from regulars.clean.plain import MOST_ROWS, dataset_of_codes
 from regulars.clean.roles import Roles, roles_of
 from regulars.core.arrays import Floats, Indices, Instants
-from regulars.core.clock import Instant
+from regulars.core.clock import Instant, format_instant
 from regulars.core.data import Dataset, IdMap, Names
 from regulars.core.errors import InputError, RowsLeftOut
 from regulars.core.settings import Settings
@@ -46,7 +46,29 @@ class Reading:
     rows: int
     bad: Mapping[str, int]  # why -> rows
     examples: Sequence[BadRow]
-    below: int  # rows left out on purpose: their weight is below what was asked for
+    below: int = 0  # rows left out on purpose: their weight is below
+    at_least: float | None = None
+
+    def about(self, data: Dataset) -> str:
+        """What the table holds, for people."""
+        named = ", ".join(f"{what} = {name}" for what, name in asdict(self.roles).items() if name is not None)
+        n_users, n_items = data.shape
+        lines = [f"{self.where}: {len(data.interactions):,} rows, {n_users:,} shoppers, {n_items:,} items"]
+        if self.roles.time is not None:
+            at = data.interactions.at
+            lines[0] += f", {format_instant(int(at.min()))[:10]} to {format_instant(int(at.max()))[:10]}"
+        lines.append(f"Columns: {named}")
+        if self.below:
+            lines.append(f"{self.below:,} rows left out: their {self.roles.weight} is below {self.at_least:g}")
+        return "\n".join([*lines, self.text()]).rstrip()
+
+    def to_json(self, data: Dataset) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "file": self.where, "rows": self.rows, "used": len(data.interactions), "users": data.shape[0],
+            "items": data.shape[1], "columns": asdict(self.roles), "bad": dict(self.bad), "below": self.below,
+            "examples": [{"line": row.line, "why": row.why} for row in self.examples],
+        }  # fmt: skip
 
     def text(self) -> str:
         """What was left out, in a sentence; "" where nothing was."""
@@ -105,7 +127,8 @@ def read(
         found = _Gathered()
         for chunk in chunks(roles):
             _gather(found, chunk, roles, at_least)
-    reading = Reading(where, roles, found.rows, dict(found.bad.most_common()), found.examples, found.below)
+    reading = Reading(where, roles, found.rows, dict(found.bad.most_common()), found.examples, found.below,
+                      at_least)  # fmt: skip
     if not sum(map(len, found.users)):
         few = f", {found.below:,} of them below {at_least:g}" if found.below else ""
         told = reading.text() or f"{found.rows:,} rows{few}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -14,7 +14,6 @@ from regulars.app import App
 from regulars.core.data import Dataset
 from regulars.core.errors import RegularsError
 from regulars.core.settings import Span, sections
-from regulars.evaluate.offline import Row
 from regulars.events.ingest import ImportReport
 from regulars.events.schema import Profile, Slate
 from regulars.models.registry import MODELS, model_class
@@ -40,36 +39,6 @@ def import_text(report: ImportReport) -> str:
     lines += [f"    line {row.line}: {row.why}" for row in report.examples]
     lines += [f"  bad rows are kept in {path}" for path in report.quarantine]
     return "\n".join(lines)
-
-
-def offline_text(rows: Sequence[Row]) -> str:
-    """The offline table for people: Markdown with aligned columns, intervals in brackets."""
-    table = [
-        ("model", "subset", "users", "NDCG@20", "recall@20", "hit rate@20", "coverage@20", "NDCG against popular")
-    ]
-    table += [
-        (
-            row["model"],
-            row["subset"],
-            f"{row['users']:,}",
-            _interval(row, "ndcg@20"),
-            *(f"{row[key]:.4f}" for key in ("recall@20", "hr@20", "coverage@20")),
-            _interval(row, "vs_popular", sign="+"),
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def _interval(row: Row, key: str, sign: str = "") -> str:
-    if key not in row:
-        return "-"
-    return f"{row[key]:{sign}.4f} [{row[f'{key}_low']:{sign}.4f}, {row[f'{key}_high']:{sign}.4f}]"
 
 
 def slate_json(slate: Slate, user_id: str) -> Any:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -307,7 +307,7 @@ def _text(value: Any) -> str | None:
     """A value among others of another type; whole numbers as Excel keeps them lose their point."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # a moment too; Excel's midnights come as days among moments
         return value.isoformat()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

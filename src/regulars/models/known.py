@@ -78,7 +78,7 @@ class Known:
     def _table(self, who: Sequence[Any], rows: Any, items: Any, scores: Any, k: int) -> Any:
         import pyarrow as pa
 
-        ranks = (np.arange(len(rows)) % min(k, self.data.shape[1]) + 1).astype(np.int32)
+        ranks = (np.arange(len(rows)) % k + 1).astype(np.int32)
         there = items >= 0
         columns = [
             pa.array(who).take(pa.array(rows[there])), pa.array(self.names.items.ids).take(pa.array(items[there])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,23 @@ def make_model(name: str, params: Mapping[str, Any] | None = None) -> Model:
     kind, given = model_class(name), dict(params or {})
     check_names(f"[models.{name}]", given, kind)
     return kind(**given)
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Settings of models out of texts such as `als.factors=128`; values are written as in TOML, or bare words."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        name, _, setting = key.strip().partition(".")
+        if not (name and setting and value):
+            raise SettingError(
+                "a model's setting", got=repr(text), wanted="MODEL.NAME=VALUE, such as als.factors=128"
+            )
+        try:
+            found.setdefault(name, {})[setting] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found.setdefault(name, {})[setting] = value
+    return found
 
 
 def check_models(names: Iterable[str], params: Mapping[str, Mapping[str, Any]]) -> None:
