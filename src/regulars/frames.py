@@ -131,8 +131,8 @@ def read(
                       at_least)  # fmt: skip
     if not sum(map(len, found.users)):
         few = f", {found.below:,} of them below {at_least:g}" if found.below else ""
-        told = reading.text() or f"{found.rows:,} rows{few}"
-        raise InputError(where, got=told, wanted="a row that can be used")
+        told = [f"{found.rows:,} rows{few}", *([reading.text()] if reading.bad else [])]
+        raise InputError(where, got="; ".join(told), wanted="a row that can be used")
     users, user_ids = encoded(found.users, found.written)
     items, item_ids = encoded(found.items, found.written)
     names = Names(IdMap(user_ids), IdMap(item_ids), roles.user, roles.item, roles.time, roles.weight)
@@ -180,7 +180,7 @@ def arrow_of(table: Any, names: Sequence[str], where: str = "table") -> pa.Table
         if not isinstance(table, pa.Table):
             table = _interchanged(table, wanted)
         return table.select(wanted)
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
         told = " ".join(str(error).split())[:160]
         raise InputError(where, got=f"{type(table).__name__}: {told}", wanted="columns of one type each",
                          remedy="Turn mixed ids into texts first.") from error  # fmt: skip
@@ -247,11 +247,16 @@ def _plain(table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:  # JSON rows that leave it out
         return pa.nulls(len(table))
     column = table.column(name)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind) or pa.types.is_string(kind):
-        kind = pa.large_string()
-    column = column if column.type == kind else column.cast(kind)
-    return column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        parts = [_texts(chunk.dictionary).take(chunk.indices) for chunk in column.chunks]
+        return pa.chunked_array(parts, None if parts else pa.large_string()).combine_chunks()
+    return _texts(column).combine_chunks()
+
+
+def _texts(column: Any) -> Any:
+    """Of the three ways in which Arrow keeps texts, one; other columns as they are."""
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return column.cast(pa.large_string()) if any(kind(column.type) for kind in kinds) else column
 
 
 def ids(columns: Columns, name: str) -> pa.Array:

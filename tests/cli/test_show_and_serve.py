@@ -22,6 +22,7 @@ from cli.runs import Run
 from regulars import launch, show
 from regulars.core.clock import SECOND
 from regulars.core.settings import Settings, Span
+from regulars.evaluate import offline
 
 QUIET = """import sys; sys.argv = ["regulars", "--help"]
 try:

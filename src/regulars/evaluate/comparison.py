@@ -126,7 +126,9 @@ def _check(names: Sequence[str], split: str, share: float, k: int, settings: Map
     check_models(names, settings)
     unused = [name for name in settings if name not in names]
     if unused:
-        raise SettingError("settings", got=f"those of {unused[0]!r}", wanted=f"a model that is compared: {', '.join(names)}")
+        raise SettingError(
+            "settings", got=f"those of {unused[0]!r}", wanted=f"a model that is compared: {', '.join(names)}"
+        )
 
 
 def _fitted(name: str, params: Mapping[str, Any], data: Dataset, seed: int) -> Model:

@@ -78,10 +78,16 @@ class Known:
     def _table(self, who: Sequence[Any], rows: Any, items: Any, scores: Any, k: int) -> Any:
         import pyarrow as pa
 
+        def column(ids: Sequence[Any]) -> Any:
+            try:
+                return pa.array(ids)
+            except OverflowError:  # hashes of 64 bits without a sign
+                return pa.array(ids, pa.uint64())
+
         ranks = (np.arange(len(rows)) % k + 1).astype(np.int32)
         there = items >= 0
         columns = [
-            pa.array(who).take(pa.array(rows[there])), pa.array(self.names.items.ids).take(pa.array(items[there])),
+            column(who).take(pa.array(rows[there])), column(self.names.items.ids).take(pa.array(items[there])),
             pa.array(scores[there]), pa.array(ranks[there]),
         ]  # fmt: skip
         return pa.Table.from_arrays(columns, names=[self.names.user, self.names.item, "score", "rank"])
