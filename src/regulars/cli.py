@@ -10,7 +10,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -188,10 +188,10 @@ OF_FILE = "With a FILE"
 @cli.command()
 def evaluate(  # noqa: PLR0913 - options of a command
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="CSV, JSONL, Parquet, XLSX, also .gz, of any log.")
+        Path | None, typer.Argument(metavar="FILE", help="Any log: CSV, JSONL, Parquet, XLSX, also .gz.")
     ] = None,
     home: Home = HERE,
-    models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings.")] = "",
+    models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings, or popular, item-knn, ease, als.")] = "",
     plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
     split: Annotated[
         Split | None, typer.Option(help="What is asked: after a cut in time (default), each shopper's last row, "
@@ -220,65 +220,47 @@ def evaluate(  # noqa: PLR0913 - options of a command
 ) -> None:  # fmt: skip
     """Every model against popularity, with intervals: on the shop's last days with the slate, or on any log in FILE.
 
-    A FILE needs a column of shoppers and one of items, and for a cut in time one of times. Columns are told by the
-    usual words (user_id, customer, item_id, sku, timestamp, date, rating, ...), or named.
+    A FILE needs columns of shoppers and items, and of times for a cut in time: user_id, sku, date, ..., or named.
     """
-    asked = {"split": split, "share": share, "k": k, "seed": seed}
-    columns = {"user": user, "item": item, "time": time, "weight": weight, "at_least": at_least}
-    if file is not None:
-        _kernel_cache(home)
-        given = {name: value for name, value in asked.items() if value is not None}
-        names = models.split(",") if models else None
-        _compare(file, columns, names, given, settings or [], Output(plot, save, as_json))
-        return
-    alone = [name for name, value in {**asked, **columns, "set": settings, "save": save}.items() if value is not None]
-    if alone:
-        option = alone[0].replace("_", "-")
-        raise WrongUse(f"--{option}", got="no FILE", wanted=f"regulars evaluate FILE --{option} ...")
-    _evaluate_shop(home, models, plot, as_json)
-
-
-class Output(NamedTuple):
-    """Where a comparison goes, beside stdout."""
-
-    plot: Path | None
-    save: Path | None
-    as_json: bool
-
-
-def _compare(
-    file: Path, columns: dict[str, Any], models: list[str] | None, given: dict[str, Any], settings: list[str],
-    output: Output,
-) -> None:  # fmt: skip
-    from regulars.evaluate import comparison
     from regulars.evaluate import plot as charts
-    from regulars.frames import read
-    from regulars.models.registry import check_models, settings_of
 
-    names, chosen = models or comparison.USUAL, settings_of(settings)
-    check_models(names, chosen)  # first what is quick
-    _say(f"Reading {file}")
-    data, reading = read(file, **columns)
-    found = comparison.compare(data, names, settings=chosen, say=_say, **given)
-    report = f"{reading.about(data)}\n\n{found.to_markdown()}"
-    if output.plot is not None:
-        _write(output.plot, charts.to_html(found.rows, f"ndcg@{found.k}"))
-    if output.save is not None:
-        _write(output.save, report)
-    _print({"data": reading.to_json(data), **found.to_json()} if output.as_json else report.rstrip())
+    options = {"split": split, "share": share, "k": k, "seed": seed}
+    columns = {"user": user, "item": item, "time": time, "weight": weight, "at_least": at_least}
+    if file is None:
+        others = {**options, **columns, "set": settings, "save": save}
+        _need_file([name.replace("_", "-") for name, value in others.items() if value is not None])
+        rows, text, values, metric = *_last_days(home, models), "ndcg@20"
+    else:
+        from regulars.evaluate import comparison
+        from regulars.models.registry import settings_of
+
+        _kernel_cache(home)
+        given = {name: value for name, value in options.items() if value is not None}
+        names = models.split(",") if models else comparison.USUAL
+        found = comparison.compare_file(file, names, settings_of(settings or []), columns, given, _say)
+        rows, text, values, metric = found.rows, found.to_markdown().rstrip(), found.to_json(), f"ndcg@{found.k}"
+    if plot is not None:
+        _write(plot, charts.to_html(rows, metric))
+    if save is not None:
+        _write(save, f"{text}\n")
+    _print(values if as_json else text)
 
 
-def _evaluate_shop(home: Path, models: str, plot: Path | None, as_json: bool) -> None:
+def _need_file(options: list[str]) -> None:
+    if options:
+        wanted = f"regulars evaluate FILE --{options[0]} ..."
+        raise WrongUse(f"--{options[0]}", got="no FILE", wanted=wanted)
+
+
+def _last_days(home: Path, models: str) -> tuple[list[dict[str, Any]], str, Any]:
+    """The table of a shop: rows, for people, for programs."""
     from regulars import pipeline
     from regulars.evaluate import offline
-    from regulars.evaluate import plot as charts
 
     with _open(home, train__models=models or None) as app:
         _known_models(app.settings)
         rows = pipeline.evaluate_once(app, say=_say)
-    if plot is not None:
-        _write(plot, charts.to_html(rows))
-    _print(rows if as_json else offline.for_people(rows))
+    return rows, offline.for_people(rows), rows
 
 
 @cli.command()

@@ -70,6 +70,11 @@ class Reading:
             "examples": [{"line": row.line, "why": row.why} for row in self.examples],
         }  # fmt: skip
 
+    def warn(self) -> None:
+        """Say on the spot what was left out, to the caller of who calls this."""
+        if self.bad:
+            warnings.warn(f"{self.where}: {self.text()}", RowsLeftOut, stacklevel=3)
+
     def text(self) -> str:
         """What was left out, in a sentence; "" where nothing was."""
         if not self.bad:
@@ -107,8 +112,7 @@ def dataset_of(
     without one that can, or without its columns, is an `InputError`.
     """
     dataset, reading = read(table, user=user, item=item, time=time, weight=weight, at_least=at_least)
-    if reading.bad:
-        warnings.warn(f"{reading.where}: {reading.text()}", RowsLeftOut, stacklevel=2)
+    reading.warn()
     return dataset
 
 

@@ -46,9 +46,9 @@ def test_a_table_on_stdout_and_progress_on_stderr(run: Run, log: Path) -> None:
 def test_everything_can_be_said(run: Run, log: Path, tmp_path: Path) -> None:
     report, chart = tmp_path / "report.md", tmp_path / "chart.html"
     done = run(
-        "evaluate", log, "--models", "item-knn", "--split", "random", "--share", "0.3", "--at-least", "3", "--user",
-        "顾客", "--item", "商品", "--time", "日期", "--weight", "评分", "--set", "item-knn.k=3", "--seed", "7", "--save",
-        report, "--plot", chart, "--json",
+        "evaluate", log, "--models", "item-knn", "--split", "random", "--share", "0.3", "--at-least", "3",
+        "--user", "顾客", "--item", "商品", "--time", "日期", "--weight", "评分", "--set", "item-knn.k=3",
+        "--seed", "7", "--save", report, "--plot", chart, "--json",
     )  # fmt: skip
     assert done.code == 0
     found = json.loads(done.out)

@@ -399,7 +399,8 @@ def test_settings_can_be_changed_and_are_checked(name: str) -> None:
         assert model.get_params() == before | {setting: value}
         model.set_params(**before)
     assert model.set_params().get_params() == before
-    for wrong in ({"no_such_setting": 1}, *({setting: "nonsense"} for setting in before)):
+    wrongs: list[dict[str, Any]] = [{"no_such_setting": 1}, *({setting: "nonsense"} for setting in before)]
+    for wrong in wrongs:
         with pytest.raises(SettingError, match=rf"{name}.*got .*wanted"):
             model.set_params(**{**before, **wrong})
         assert model.get_params() == before

@@ -26,7 +26,7 @@ LOG = {
 }
 
 
-def fitted() -> CoOccurrence:
+def fitted() -> Any:
     return CoOccurrence().fit(dataset_of(LOG, user="who", item="what", time="when"))
 
 
@@ -127,7 +127,7 @@ def test_more_shoppers_than_one_batch() -> None:
     model = Popular().fit({"user": users, "item": items})
     whole = model.recommend(users=np.unique(users), k=3)
     batches = model.batches
-    model.batches = lambda histories, cells=0: batches(histories, 21)  # type: ignore[method-assign]
+    model.batches = lambda histories, cells=0: batches(histories, 21)
     assert model.recommend(users=np.unique(users), k=3).equals(whole)
 
 
@@ -136,8 +136,10 @@ def test_saved_and_loaded_it_knows_the_same(tmp_path: Path) -> None:
     model.save(tmp_path)
     loaded = load_model(tmp_path)
     assert str(loaded) == str(model)
+    both: list[Any] = [loaded, model]
     for asked in ({"users": ["cat", "ann"]}, {"histories": [[8]]}):
-        assert loaded.recommend(**asked, exclude_seen=False).equals(model.recommend(**asked, exclude_seen=False))
+        answers = [each.recommend(**asked, exclude_seen=False).to_pylist() for each in both]
+        assert answers[0] == answers[1] != []
     model.fit(np.eye(3)).save(tmp_path)  # the same folder: the ids of before are not its own
     assert load_model(tmp_path).known is None
 

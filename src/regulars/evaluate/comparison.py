@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from regulars.evaluate.split import (
     random_share,
     targets_of,
 )
-from regulars.frames import dataset_of
+from regulars.frames import read
 from regulars.models.base import Model
 from regulars.models.registry import check_models, make_model
 
@@ -45,6 +46,8 @@ class Comparison:
     k: int
     question: str  # what was learned from, and what was asked
     left_out: Mapping[str, str]  # model -> why
+    about: str = ""  # what was read, and what could not be
+    data: Mapping[str, Any] = field(default_factory=dict)  # the same as plain values
 
     def to_frame(self) -> Any:
         """The rows as an Arrow table, which every library of frames takes (`.to_pandas()`)."""
@@ -55,7 +58,7 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """What was asked, and the table, as one reads it."""
-        parts = [self.question, offline.for_people(self.rows, self.k)]
+        parts = [*([self.about] if self.about else []), self.question, offline.for_people(self.rows, self.k)]
         if len(subsets := {row["subset"] for row in self.rows}) > 1 or "new" in subsets:
             parts.append("new: items the shopper never had; those they had are not recommended."
                          + (" all: anything may be." if "all" in subsets else ""))  # fmt: skip
@@ -64,7 +67,10 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"question": self.question, "k": self.k, "left_out": dict(self.left_out), "rows": self.rows}
+        return {
+            "data": dict(self.data), "question": self.question, "k": self.k, "left_out": dict(self.left_out),
+            "rows": self.rows,
+        }  # fmt: skip
 
     def __str__(self) -> str:
         return self.to_markdown()
@@ -89,8 +95,12 @@ def compare(
     """
     names = list(dict.fromkeys((FLOOR, *models)))
     _check(names, split, share, k, settings or {})
-    dataset = data if isinstance(data, Dataset) else dataset_of(data)
-    before, asked, question = _asked(dataset, split, share, seed)
+    if not isinstance(data, Dataset):
+        dataset, reading = read(data)
+        reading.warn()
+        found = compare(dataset, models, split=split, share=share, k=k, settings=settings, seed=seed, say=say)
+        return replace(found, about=reading.about(dataset), data=reading.to_json(dataset))
+    before, asked, question = _asked(data, split, share, seed)
     rankers, seconds, left_out = {}, {}, {}
     for name in names:
         (say or _silent)(f"Fitting {name}")
@@ -109,6 +119,19 @@ def compare(
     rows = offline.table(rankers, asked, subsets, k=k, rng=generator(seed, "bootstrap"))
     rows.sort(key=lambda row: (subsets.index(row["subset"]), -row[f"ndcg@{k}"]))
     return Comparison([row | {"seconds": seconds[row["model"]]} for row in rows], k, question, left_out)
+
+
+def compare_file(
+    file: Path, models: Sequence[str], settings: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Any],
+    options: Mapping[str, Any], say: Say,
+) -> Comparison:  # fmt: skip
+    """`compare` on a file whose columns are named as in `dataset_of`; bad rows are told in the report alone."""
+    names = list(dict.fromkeys((FLOOR, *models)))
+    _check(names, options.get("split", "time"), options.get("share", 0.1), options.get("k", 20), settings)
+    say(f"Reading {file}")
+    data, reading = read(file, **columns)
+    found = compare(data, models, settings=settings, say=say, **options)
+    return replace(found, about=reading.about(data), data=reading.to_json(data))
 
 
 def _silent(text: str) -> None:
@@ -178,8 +201,9 @@ def _words(data: Dataset, before: Dataset, cut: Split, relevant: Any, split: str
     }
     text = (f"Learned from {len(before.interactions):,} of {len(data.interactions):,} rows ({times[split]}); "
             f"asked what {shoppers:,} shoppers took in the others, {cells:,} items in all.")  # fmt: skip
-    strangers, everything = int((np.diff(cut.relevant.indptr) > 0).sum()) - shoppers, int(cut.relevant.nnz)
+    everything, known = int(cut.relevant.nnz), np.bincount(before.interactions.user_idx, minlength=data.shape[0]) > 0
+    strangers = int(((np.diff(cut.relevant.indptr) > 0) & ~known).sum())
     if everything > cells:
-        text += (f" Not asked: {everything - cells:,} items that were new by then, or taken by one of "
-                 f"{strangers:,} shoppers who were.")  # fmt: skip
+        text += f" Not asked: {everything - cells:,} items that were new" + (
+            f", or taken by one of {strangers:,} new shoppers." if strangers else ".")  # fmt: skip
     return text
