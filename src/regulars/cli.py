@@ -191,7 +191,9 @@ def evaluate(  # noqa: PLR0913 - options of a command
         Path | None, typer.Argument(metavar="FILE", help="Any log: CSV, JSONL, Parquet, XLSX, also .gz.")
     ] = None,
     home: Home = HERE,
-    models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings, or popular, item-knn, ease, als.")] = "",
+    models: Annotated[
+        str, typer.Option(help="Comma-separated models; default: the settings', or popular, item-knn, ease, als.")
+    ] = "",
     plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
     split: Annotated[
         Split | None, typer.Option(help="What is asked: after a cut in time (default), each shopper's last row, "
