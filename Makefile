@@ -62,6 +62,7 @@ bench: .stamps/test
 docs: .stamps/core
 	@$(BIN)/python -c 'from regulars import show; print(show.settings_reference(), end="")' > docs/settings.md
 	@$(BIN)/python bench/page.py > docs/benchmarks.md
+	@$(BIN)/python bench/model_pages.py docs/models
 
 clean:
 	rm -rf $(VENV) .stamps .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from regulars.app import App
 from regulars.core.data import Dataset
 from regulars.core.errors import RegularsError
 from regulars.core.settings import Span, sections
+from regulars.evaluate import offline
 from regulars.evaluate.offline import Row
 from regulars.events.ingest import ImportReport
 from regulars.events.schema import Profile, Slate
@@ -42,29 +43,9 @@ def import_text(report: ImportReport) -> str:
     return "\n".join(lines)
 
 
-def offline_text(rows: Sequence[Row]) -> str:
-    """The offline table for people: Markdown with aligned columns, intervals in brackets."""
-    table = [
-        ("model", "subset", "users", "NDCG@20", "recall@20", "hit rate@20", "coverage@20", "NDCG against popular")
-    ]
-    table += [
-        (
-            row["model"],
-            row["subset"],
-            f"{row['users']:,}",
-            _interval(row, "ndcg@20"),
-            *(f"{row[key]:.4f}" for key in ("recall@20", "hr@20", "coverage@20")),
-            _interval(row, "vs_popular", sign="+"),
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    told = [ranker_text(row["ranker"]) for row in rows if row.get("ranker")]
-    return "\n\n".join(["\n".join(lines), *told])
+def evaluation_text(rows: Sequence[Row]) -> str:
+    """The offline table, and below it how the slate is put in order, where the rows tell."""
+    return "\n\n".join([offline.for_people(rows), *(ranker_text(row["ranker"]) for row in rows if row.get("ranker"))])
 
 
 def ranker_text(report: Mapping[str, Any]) -> str:
@@ -81,6 +62,12 @@ def ranker_text(report: Mapping[str, Any]) -> str:
         whole = sum(row["shap"] for row in order["features"]) or 1.0
         lines += [f"  {row['feature']:<26} {row['shap'] / whole:6.1%}  {row['gain']:10,.0f}"
                   for row in order["features"][:12]]  # fmt: skip
+    beside = report.get("beside", {})
+    if "ndcg_own" in beside:
+        lines.append(
+            f"Slates beside an item: weights of their own, {beside['why']}: NDCG@20 {beside['ndcg_blend']:.4f} -> "
+            f"{beside['ndcg_own']:.4f} ({beside['lists']:,} visits)."
+        )
     if "auc" in purchases:
         lines.append(
             f"Chance of a purchase within {purchases['days']:.0f} days: log loss {purchases['logloss']:.4f} (the "
@@ -88,12 +75,6 @@ def ranker_text(report: Mapping[str, Any]) -> str:
             f"rates {purchases['calibration_error']:.4f} apart."
         )
     return "\n".join(lines)
-
-
-def _interval(row: Row, key: str, sign: str = "") -> str:
-    if key not in row:
-        return "-"
-    return f"{row[key]:{sign}.4f} [{row[f'{key}_low']:{sign}.4f}, {row[f'{key}_high']:{sign}.4f}]"
 
 
 def slate_json(slate: Slate, user_id: str) -> Any:

@@ -15,7 +15,7 @@ from regulars import pipeline
 from regulars.app import App
 from regulars.core.clock import DAY, HOUR, ManualClock, format_instant
 from regulars.core.settings import load_settings
-from regulars.show import offline_text
+from regulars.show import evaluation_text
 
 START = 1_780_000_000_000_000
 DAYS = 40
@@ -106,7 +106,7 @@ def test_a_thin_shop_trains_serves_and_says_why(
             assert slate.items
         stranger = app.recommend("nobody-has-met-me", limit=5)
         assert stranger.items
-        assert "Order of the slate" in offline_text(pipeline.evaluate_once(app)) or report.table == []
+        assert "Order of the slate" in evaluation_text(pipeline.evaluate_once(app)) or report.table == []
 
 
 def test_equal_ratings_are_predicted_equal(tmp_path: Path) -> None:

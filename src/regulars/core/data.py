@@ -165,6 +165,18 @@ class Users:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a table without a shop calls its shoppers and items, by index, and its columns; None = without one."""
+
+    users: IdMap[int | str]
+    items: IdMap[int | str]
+    user: str = "user"
+    item: str = "item"
+    time: str | None = None
+    weight: str | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Everything a model may learn from, as it was known at `as_of`."""
 
@@ -173,6 +185,7 @@ class Dataset:
     items: Items
     interactions: Interactions
     shown: Shown
+    names: Names | None = None  # where it was made of a table with ids
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -46,6 +46,27 @@ def by_time(data: Dataset, cut: Instant, kinds: Sequence[int] = (PURCHASE,)) -> 
     return given(data, data.interactions.at <= cut, kinds)
 
 
+def last_share(data: Dataset, share: float, kinds: Sequence[int] = (PURCHASE,)) -> Split:
+    """`by_time` at the cut that leaves `share` of all rows after it, more where many have the same instant."""
+    at = np.sort(data.interactions.at)
+    cut = int(at[min(int((1 - share) * len(at)), len(at) - 1)]) - 1
+    return by_time(data, cut, kinds)
+
+
+def random_share(data: Dataset, share: float, rng: np.random.Generator, kinds: Sequence[int] = (PURCHASE,)) -> Split:
+    """Learn from a random `1 - share` of the rows; ask for the rest. Leaks time."""
+    return given(data, rng.random(len(data.interactions)) >= share, kinds)
+
+
+def answerable(relevant: Matrix, before: Dataset) -> Matrix:
+    """What is asked of shoppers and items that `before` has rows of: nothing could be learned of the others."""
+    rows, cells = before.interactions, relevant.tocoo()
+    users, items = (np.bincount(column, minlength=n) > 0
+                    for column, n in zip((rows.user_idx, rows.item_idx), before.shape, strict=True))  # fmt: skip
+    kept = users[cells.row] & items[cells.col]
+    return _csr(before.shape, cells.row[kept], cells.col[kept])
+
+
 def leave_one_out(data: Dataset, kinds: Sequence[int] = (PURCHASE,)) -> Split:
     """Ask for each user's last row of `kinds`; what they did after it is learned from by nobody.
 

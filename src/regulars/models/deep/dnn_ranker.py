@@ -14,7 +14,7 @@ serve.
 
 torch is needed by `fit` only. `score` runs the net for each item, O(n_items (crosses + 1) (4 factors + 11)^2) a
 shopper: a tenth of a second or more for 100,000 items. It is meant for a few hundred candidates, by
-`score_candidates`.
+`score_candidates`. Fit O(epochs x labels (1 + negatives) (crosses + 1) (4 factors + 11)^2).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ a batch, which are known exactly here, are taken out of its score. Events of one
 each epoch draws one.
 
 torch is needed by `fit` only. Item vectors are computed once, at the fit; a shopper's costs O(length factors).
+Fit O(epochs x events x factors (length + hidden + batch)), score O(factors (length + hidden + n_items)).
 """
 
 from __future__ import annotations
