@@ -44,6 +44,7 @@ TITLES = {
     "tafeng": "Ta-Feng, next basket",
     "retailrocket-funnel": "RetailRocket, next purchase after views and carts, among 99 negatives",
     "cold-start": "Cold start: new shoppers and new items, by how much is known of them",
+    "defaults": "Which models a shop gets that names none: the slate of each set on real logs",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",

@@ -238,13 +238,14 @@ def make_trial(
         older = cleaning.as_of(cut - holdout(full, settings))
         if len(older.interactions):
             fitted = fit_models(settings, older)[0]
-            ranking = ranking_after(_trial(settings, older, fitted, ranking, before), learned)
-    return _trial(settings, before, models, ranking, full)
+            ranking = ranking_after(trial_of(settings, older, fitted, ranking, before), learned)
+    return trial_of(settings, before, models, ranking, full)
 
 
-def _trial(
+def trial_of(
     settings: Settings, before: Dataset, models: Mapping[str, Model], ranking: Ranking, after: Dataset
 ) -> Trial:  # fmt: skip
+    """Models fitted on `before`, held against what `after` adds to it."""
     ranking = keep_sources(ranking, models)
     bundle = Bundle(
         version="trial", items=before.items.ids, models=models, blend=ranking.blend,
