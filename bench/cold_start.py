@@ -67,8 +67,8 @@ PROTOCOL = (
 # Found on the validation part, by the mean of ndcg@10 over the numbers of events. ml1m: segment-popular .0760
 # (strength .5 .0751, 1 .0717; shrink hardly matters), rlfm .0887 (alpha 2 the same, 4 .0855; pull .003 .0811, .03
 # .0797). lastfm: friends .3584 with its own choice of the weight, .2924 by the counts of popular items to the power
-# -.1; rlfm .3568 (alpha 16 .3525, 1 .3274; pull .01 .2901). office: content .0634 (brand .25 .0631), rlfm .0547 (ridge
-# .03 .0527, alpha 10 .0517 with ridge .03; with pull .03 all falls to the regression, and that to 0).
+# -.1; rlfm .3568 (alpha 16 .3525, 1 .3274; pull .01 .2901). office: content .0634 (brand .25 .0631), rlfm .0547
+# (ridge .03 .0527, alpha 10 .0517 with ridge .03; with pull .03 all falls to the regression, and that to 0).
 SETTINGS: Mapping[str, Mapping[str, Settings]] = {
     "ml1m": {
         "popular": {}, "segment-popular": {"shrink": 1000.0, "strength": 0.75}, "rlfm": {"alpha": 1.0, "pull": 0.01},
