@@ -262,6 +262,14 @@ def test_a_row_is_drawn_to_what_it_holds_before() -> None:
     np.testing.assert_allclose(out[0], np.linalg.solve(system, 4.0 * mean + fixed.T @ target), rtol=1e-5)
 
 
+def test_the_spread_is_the_covariance_of_the_shoppers() -> None:
+    taken = (np.random.default_rng(0).random((80, 20)) < 0.3).astype(np.float32)
+    model = ALS(factors=4, epochs=30).fit(taken)
+    vectors = model.user_vectors(Histories.from_matrix(taken), 0)
+    assert model.spread is not None
+    np.testing.assert_allclose(model.spread, np.cov(vectors.T, bias=True), atol=0.02 * abs(model.spread).max())
+
+
 def test_settings_out_of_range() -> None:
     with pytest.raises(SettingError, match="cg or cholesky"):
         ALS(solver="lu")

@@ -273,6 +273,10 @@ def test_factors(name: str, shop: Dataset) -> None:
         with pytest.raises(Unsupported, match="FACTORS"):
             _ = model.item_vectors
         return
+    d = model.item_vectors.shape[1]
+    if model.spread is not None:
+        assert model.spread.shape == (d, d)
+        assert np.linalg.eigvalsh(model.spread).min() > -1e-6
     product = model.user_vectors(histories, AS_OF) @ model.item_vectors.T
     np.testing.assert_allclose(product, model.score(histories, AS_OF), rtol=1e-3, atol=1e-4)
 

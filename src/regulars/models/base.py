@@ -124,6 +124,11 @@ class Model(ABC):
         """Factors of the items `(n_items, d)`."""
         raise self._cannot(Can.FACTORS)
 
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """Covariance `(d, d)` of shoppers' factors around what is expected of a new one; None = not known."""
+        return None
+
     def linked(self, histories: Histories, now: Instant) -> tuple[Cells, Matrix]:
         """Weights of items, one row a shopper, and links `(n_items, n_items)` from them, columns sorted."""
         raise self._cannot(Can.LINKS)

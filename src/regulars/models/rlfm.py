@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from regulars.core.arrays import Floats, Matrix, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.jit import in_chunks
-from regulars.models.als import gram_of
+from regulars.models.als import gram_of, spread_of
 from regulars.models.base import Can, Model, all_cores, check_range
 from regulars.models.features import Codes, attribute_codes, attribute_rows, item_features
 from regulars.models.normal import solve_rows
@@ -49,6 +50,7 @@ class RLFM(Model):
     exposed_: Floats  # (n_items,) e of each item
     attribute_codes_: Codes
     attribute_map_: Floats  # (n_codes + 1, factors) W, the usual shopper last
+    spread_: NDArray[np.float64]  # (factors, factors)
 
     def __init__(  # noqa: PLR0913 - settings, each by its name
         self, *, factors: int = 32, alpha: float = 10.0, pull: float = 0.01, exposure: float = 5.0,
@@ -94,6 +96,7 @@ class RLFM(Model):
         new = np.flatnonzero(items == 0)
         y[new] = features[new] @ to_items
         self.item_factors_, self.exposed_, self.attribute_map_ = y, items, to_users
+        self.spread_ = spread_of((x - told @ to_users)[users > 0])
 
     def _told(self, attributes: Sequence[dict[str, Any]], n_shoppers: int) -> Matrix:
         """Attributes `(n_shoppers, n_codes + 1)`, and a 1 of everybody in the last column."""
@@ -144,6 +147,12 @@ class RLFM(Model):
         self._check_fitted()
         factors: Floats = self.item_factors_
         return factors
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Covariance of what shoppers' factors have beyond the regression on what they tell."""
+        self._check_fitted()
+        return self.spread_
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Predicted preference `(n, n_items)`."""

@@ -10,7 +10,7 @@ one after another, the item that lowers it most,
 and lowers S by what is expected of its answer (Anava et al. 2015, who choose shoppers for a new item likewise; the
 trees of Golbandi et al. 2011 let the next question depend on the last answer, here `asked` does). An item near to
 one that was asked has little left to say, a rare one is seldom known: both are passed over.
-S is taken in proportion to Y'Y / |I|, which is where factors that are regularised alike on both sides end up.
+S is the covariance of shoppers' factors around what is expected of a new one: what all have in common is not asked.
 """
 
 from __future__ import annotations
@@ -27,24 +27,27 @@ from regulars.rank.request import Filters
 from regulars.rank.slates import State
 
 SHORTLIST = 2000  # items looked at: rarer ones are hardly known to anybody
-NOISE = 0.1  # of an answer, in mean variances of what is asked about: chosen beside 1 and 10 on MovieLens
+NOISE = 0.1  # of an answer, in mean variances of what is asked about: chosen beside .01 and 1 on MovieLens
 Square = NDArray[np.float64]
 
 
 def questions(
-    item_vectors: Floats, chance: Floats, k: int, *, allowed: Mask | None = None, asked: Indices | None = None
+    item_vectors: Floats, chance: Floats, k: int, *, spread: Square | None = None, allowed: Mask | None = None,
+    asked: Indices | None = None,
 ) -> Indices:  # fmt: skip
     """At most `k` items to ask about, the most telling first.
 
-    `item_vectors (n_items, d)`, `chance (n_items,)` that a shopper knows each; only `allowed (n_items,)` are asked
-    about, of them the `SHORTLIST` likeliest to be known; `asked` were answered already, and are not asked again.
+    `item_vectors (n_items, d)`, `chance (n_items,)` that a shopper knows each; `spread (d, d)` is that of shoppers'
+    factors, left out: in proportion to the items' own Gram, which is where factors regularised alike on both sides
+    end up. Only `allowed (n_items,)` are asked about, of them the `SHORTLIST` likeliest to be known; `asked` were
+    answered already, and are not asked again.
     O(n_items d^2 + k SHORTLIST d^2).
     """
     expect(chance, "chance", ndim=1, length=len(item_vectors))
     if k < 0:
         raise InputError("k", got=str(k), wanted="a whole number, 0 or more")
     y, p = item_vectors.astype(np.float64), chance.astype(np.float64)
-    s, m = y.T @ y / max(len(y), 1), (y * p[:, None]).T @ y
+    s, m = y.T @ y / max(len(y), 1) if spread is None else spread, (y * p[:, None]).T @ y
     noise = max(NOISE * float((s * m).sum()) / max(float(p.sum()), 1e-300), 1e-300)
     free = np.ones(len(y), dtype=np.bool_) if allowed is None else allowed.copy()
     for idx in [] if asked is None else np.unique(asked).tolist():
@@ -81,5 +84,8 @@ def ask(bundle: Bundle, n_shoppers: int, allowed: Mask, asked: Indices, k: int) 
     known = (bundle.item_facts.buyers + 1.0) / (max(n_shoppers, int(bundle.item_facts.buyers.max(initial=0))) + 1.0)
     with_factors = (model for model in bundle.models.values() if Can.FACTORS in model.can)
     model = next(with_factors, None)
-    vectors = np.ones((len(bundle.items), 1), dtype=np.float32) if model is None else model.item_vectors
-    return questions(vectors, known.astype(np.float32), k, allowed=allowed, asked=asked)
+    if model is None:
+        vectors, spread = np.ones((len(bundle.items), 1), dtype=np.float32), None
+    else:
+        vectors, spread = model.item_vectors, model.spread
+    return questions(vectors, known.astype(np.float32), k, spread=spread, allowed=allowed, asked=asked)
