@@ -185,6 +185,11 @@ class Dataset:
         return self.matrix()
 
     @cached_property
+    def user_keys(self) -> NDArray[np.int64]:
+        """Each user's key `(n_users,)`."""
+        return np.fromiter(self.users.keys.ids, dtype=np.int64, count=len(self.users))
+
+    @cached_property
     def indptr(self) -> NDArray[np.int64]:
         """Where each user's rows of `interactions` begin, `(n_users + 1,)`."""
         counts = np.bincount(self.interactions.user_idx, minlength=len(self.users))
@@ -222,6 +227,7 @@ class Dataset:
             kind=events.kind[rows],
             at=events.at[rows],
             rating=events.rating[rows],
+            user_keys=self.user_keys[chosen],
         )
 
     @classmethod
@@ -284,6 +290,7 @@ class Histories:
     context_item: Indices | None = None  # (n,) the item looked at now, -1 where none
     attributes: Sequence[dict[str, Any]] = field(default=())
     rating: Floats | None = None  # one entry an event, NaN where it is no rating; None = nothing was rated
+    user_keys: NDArray[np.int64] | None = None  # (n,) who they are, for models that know some by name; None = unknown
 
     def __len__(self) -> int:
         return int(self.user_items.shape[0])
@@ -326,4 +333,5 @@ class Histories:
             context_item=None if self.context_item is None else self.context_item[start:stop],
             attributes=self.attributes[start:stop],
             rating=None if self.rating is None else self.rating[low:high],
+            user_keys=None if self.user_keys is None else self.user_keys[start:stop],
         )
