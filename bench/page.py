@@ -43,7 +43,7 @@ TITLES = {
     "retailrocket-sessions": "RetailRocket, next item of a session",
     "tafeng": "Ta-Feng, next basket",
     "retailrocket-funnel": "RetailRocket, next purchase after views and carts, among 99 negatives",
-    "transfer": "Amazon, from one category to another with the same shoppers, among 999 negatives (the files of DisenCDR)",
+    "transfer": "Amazon, from one category to another, same shoppers, among 999 negatives (the files of DisenCDR)",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",

@@ -155,6 +155,7 @@ class Live:
             events = self._log.events[rows]
             to_model = self.catalogue.to_model(items)
             attributes = [self._people.facts(shopper).attributes for shopper in shoppers.tolist()]
+            roots = [self._people.root(key) for key in user_keys]
         item_idx = to_model[events["item"]]
         known = item_idx >= 0
         if not known.all():
@@ -168,6 +169,7 @@ class Live:
             at=np.ascontiguousarray(events["at"]),
             context_item=items.index(context, on_unknown="skip") if len(context) else None,
             attributes=attributes,
+            user_keys=np.array(roots, dtype=np.int64),
         )
 
     def shown(
