@@ -24,7 +24,7 @@ Found, on cloth / sport / phone / electronic: ease .0647 / .0819 / .1579 / .1312
 and .1589 in an earlier search of other draws), als .1005 / .1192 / .1869 / .1503, user-knn .0610 / .0858 / .1646 /
 .1390, item-knn .0581 / .0821 / .1613 / .1333. `transfer` with ease's dropout .3 found .1304 / .1419 / .2062 / .1607.
 Its weight and ridge are no setting: the fit itself chooses them. 128 factors were not searched; in the earlier search
-on phone, by hand, 64 found .198, 128 .203 and 256 .207. So was the weighting of the source's histories chosen, on phone.
+on phone, by hand, 64 found .198, 128 .203 and 256 .207. So was the weighting of the source's histories chosen.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ SETTINGS: Mapping[str, Mapping[str, Settings]] = {
 }
 GRID: Mapping[str, Sequence[Settings]] = {
     "alone": [
-        {"l2": l2, "dropout": dropout, "memory_mb": 64.0} for l2 in (100.0, 300.0, 1000.0) for dropout in (0.0, 0.3, 0.5)
+        {"l2": l2, "dropout": dropout, "memory_mb": 64.0}
+        for l2 in (100.0, 300.0, 1000.0) for dropout in (0.0, 0.3, 0.5)
     ],
     "als": [
         {"factors": 64, "alpha": alpha, "reg": reg}
