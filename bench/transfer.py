@@ -135,12 +135,16 @@ def gains(row: Row, alone: Row) -> Row:
         gain = paired(mine, theirs, np.random.default_rng(0))
         for end, value in (("", gain.mean), ("_low", gain.low), ("_high", gain.high)):
             told[f"gain_{metric}{end}"] = round(value, 4)
-    share = row["by_shopper"]["ndcg@10"].mean() / alone["by_shopper"]["ndcg@10"].mean() - 1
-    doubt = (
-        " The interval of its gain contains 0." if told["gain_ndcg@10_low"] <= 0 <= told["gain_ndcg@10_high"] else ""
-    )
-    told["note"] = f"{row['subset']}: NDCG@10 {100 * share:+.1f} % against alone.{doubt}{row.get('note', '')}"
-    return told
+    return told | {"note": in_words(row["subset"], told, row["by_shopper"]["ndcg@10"].mean())}
+
+
+def in_words(subset: str, told: Row, mine: float) -> str:
+    """The share that NDCG gained, and which gains may as well be nothing."""
+    share = mine / (mine - told["gain_ndcg@10"]) - 1
+    doubtful = [metric.upper() for metric in ("hr@10", "ndcg@10")
+                if told[f"gain_{metric}_low"] <= 0 <= told[f"gain_{metric}_high"]]  # fmt: skip
+    doubt = f"; the interval of the gain in {' and '.join(doubtful)} contains 0" if doubtful else ""
+    return f"{subset}: NDCG@10 {100 * share:+.1f} % against alone{doubt}"
 
 
 def measure(data: Path, preset: str, direction: str, name: str, settings: Settings) -> Row:

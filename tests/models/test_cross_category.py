@@ -73,8 +73,9 @@ def test_gains_are_paired_and_doubt_is_said() -> None:
                      for each in (values, values + 0.25))  # fmt: skip
     told = bench.gains(better, alone)
     assert (told["gain_ndcg@10_low"], told["gain_ndcg@10"], told["gain_ndcg@10_high"]) == (0.25, 0.25, 0.25)
-    assert told["note"] == "a->b: NDCG@10 +50.0 % against alone."
-    assert "contains 0" in bench.gains(alone, alone)["note"]
+    assert told["note"] == "a->b: NDCG@10 +50.0 % against alone"
+    same = bench.gains(alone, alone)["note"]
+    assert same == "a->b: NDCG@10 +0.0 % against alone; the interval of the gain in HR@10 and NDCG@10 contains 0"
 
 
 def test_unknown_models_and_presets_are_refused() -> None:
