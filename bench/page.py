@@ -45,6 +45,7 @@ TITLES = {
     "retailrocket-funnel": "RetailRocket, next purchase after views and carts, among 99 negatives",
     "cold-start": "Cold start: new shoppers and new items, by how much is known of them",
     "defaults": "Which models a shop gets that names none: the slate of each set on real logs",
+    "transfer": "Amazon, from one category to another, same shoppers, among 999 negatives (the files of DisenCDR)",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",

@@ -39,6 +39,7 @@ BENCHES = {
     "diginetica": ("sessions", "5 minutes, 25 for sasrec, and hours for gru4rec"),
     "retailrocket-sessions": ("sessions", "2 minutes, and hours for gru4rec"),
     "defaults": ("defaults", "10 minutes"),
+    "transfer": ("transfer", "15 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),

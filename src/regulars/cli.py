@@ -273,6 +273,34 @@ def rollback(home: Home = HERE, as_json: AsJson = False) -> None:
 
 
 @cli.command()
+def statistics(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write, or with --take to read.")],
+    key: Annotated[Path, typer.Option(help="File of 16 to 64 secret bytes that both shops hold.")],
+    home: Home = HERE,
+    factors: Annotated[int, typer.Option(help="Numbers that tell of each shared shopper.", min=1, max=4096)] = 128,
+    take: Annotated[
+        bool, typer.Option("--take", help="Take another shop's statistics in, for transfer-ease.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Statistics of this shop for another one to learn from, never its events; or take in another's."""
+    from dataclasses import asdict
+
+    from regulars import exchange
+
+    secret = exchange.read_key(key)
+    with _open(home) as app:
+        done = exchange.take(app, folder, secret) if take else exchange.give(app, folder, secret, factors)
+    told = f"{done.folder}: {done.items:,} items, {done.shoppers:,} shared shoppers, {done.factors} factors."
+    if take:
+        told += (
+            f'\n\nTo learn from it, put into regulars.toml, with "transfer-ease" among the models of [train]:\n\n'
+            f"[models.transfer-ease]\nsource = {json.dumps(done.folder)}"
+        )
+    _print(asdict(done) if as_json else told)
+
+
+@cli.command()
 def recommend(
     user: Annotated[str, typer.Argument(metavar="USER", help="User id.")],
     home: Home = HERE,

@@ -198,6 +198,11 @@ class Dataset:
         return self.matrix()
 
     @cached_property
+    def user_keys(self) -> NDArray[np.int64]:
+        """Each user's key `(n_users,)`."""
+        return np.fromiter(self.users.keys.ids, dtype=np.int64, count=len(self.users))
+
+    @cached_property
     def indptr(self) -> NDArray[np.int64]:
         """Where each user's rows of `interactions` begin, `(n_users + 1,)`."""
         counts = np.bincount(self.interactions.user_idx, minlength=len(self.users))
@@ -251,6 +256,7 @@ class Dataset:
             attributes=[self.users.attributes[idx] for idx in chosen.tolist()],
             rating=events.rating[rows],
             friend_items=self._friend_items(chosen),
+            user_keys=self.user_keys[chosen],
         )
 
     def _friend_items(self, chosen: Indices) -> Matrix | None:
@@ -321,6 +327,7 @@ class Histories:
     attributes: Sequence[dict[str, Any]] = field(default=())
     rating: Floats | None = None  # one entry an event, NaN where it is no rating; None = nothing was rated
     friend_items: Matrix | None = None  # (n, n_items) summed weights of linked shoppers; None = nobody's are known
+    user_keys: NDArray[np.int64] | None = None  # (n,) who they are, for models that know some by name; None = unknown
 
     def __len__(self) -> int:
         return int(self.user_items.shape[0])
@@ -383,4 +390,5 @@ class Histories:
             attributes=self.attributes[start:stop],
             rating=None if self.rating is None else self.rating[low:high],
             friend_items=None if self.friend_items is None else self.friend_items[start:stop],
+            user_keys=None if self.user_keys is None else self.user_keys[start:stop],
         )

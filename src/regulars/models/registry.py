@@ -21,6 +21,7 @@ MODELS = {
     "user-knn": "user_knn:UserKNN",
     "rp3beta": "rp3beta:RP3Beta",
     "ease": "ease:EASE",
+    "transfer-ease": "transfer:TransferEASE",
     "slim": "slim:SLIM",
     "als": "als:ALS",
     "rlfm": "rlfm:RLFM",

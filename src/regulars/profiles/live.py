@@ -155,6 +155,7 @@ class Live:
             events = self._log.events[rows]
             to_model = self.catalogue.to_model(items)
             told = [self._people.facts(shopper) for shopper in shoppers.tolist()]
+            roots = [self._people.root(key) for key in user_keys]
             friends = self._events_of_friends(shoppers, told) if any(facts.links for facts in told) else None
         indptr, events, item_idx = _known(indptr, events, to_model)
         theirs = self._summed(*_known(*friends, to_model), now, len(items)) if friends else None
@@ -167,6 +168,7 @@ class Live:
             context_item=items.index(context, on_unknown="skip") if len(context) else None,
             attributes=[facts.attributes for facts in told],
             friend_items=theirs if theirs is not None and theirs.nnz else None,
+            user_keys=np.array(roots, dtype=np.int64),
         )
 
     def _events_of_friends(
