@@ -34,7 +34,7 @@ def test_a_page_says_when_cost_source_and_settings(name: str) -> None:
         cells = re.findall(rf"^\| `{setting}` \| `(.*?)` \| (.+?) \|", text, re.MULTILINE)
         assert cells, setting
         assert cells[0][0] == repr(spec.default)
-    assert "estimate_mb" not in text  # the formula, not the head of the function
+    assert "def estimate_mb" not in text  # the formula, not the head of the function
     assert f"from regulars.models import {kind.__name__}" in text
 
 

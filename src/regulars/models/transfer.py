@@ -14,7 +14,8 @@ Whether a part is taken, with which `a` and r, is found out inside the fit (`hel
 are looked for, and a part that does not help them beyond doubt is left out (a = 0). With nothing taken the model is
 EASE, number for number: that is why a source that is noise does no harm.
 
-A fit costs two of EASE, O(n_items^3) each, or seven where there are shared items. The source's folder is read at the fit, never after.
+A fit costs two of EASE, O(n_items^3) each, or seven where there are shared items. The source's folder is read at the
+fit, never after.
 """
 
 from __future__ import annotations
