@@ -1,0 +1,307 @@
+"""Successive halving over models and settings (Jamieson & Talwalkar 2016; Hyperband's inner loop, Li et al. 2018).
+
+The resource is the share of shoppers that a candidate learns from: all candidates meet a small share, from cheap to
+dear, the best third of them a larger one, best first, and so on; a rung goes on while the time left holds what its best still need on the larger
+shares. Two departures: whatever the blend of a rung needs goes on as well, however low it stands alone (what is
+bought again is little alone and much beside others), and a candidate is stopped when its fit on everything could not
+end in time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.choose.blend import Blended, forward
+from regulars.choose.budget import UNKNOWN_S, Budget, Costs
+from regulars.choose.question import FEWEST, Question
+from regulars.choose.space import FLAT, FLOOR, Candidate, missing_part
+from regulars.choose.trial import Lists, Outcome, Runner
+from regulars.core.errors import RegularsError
+from regulars.core.rng import generator
+from regulars.evaluate.bootstrap import Interval, intervals, paired
+
+ETA = 3  # one in so many goes on; shares grow as fast
+CHOSEN, BEATEN, LEFT_OUT, FAILED = "chosen", "beaten", "left out", "failed"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate on one rung."""
+
+    share: float
+    seconds: float
+    rank_seconds: float
+    peak_mb: float
+    ndcg: Interval
+    behind: Interval  # less the best of the rung, the same shoppers
+
+
+@dataclass(frozen=True)
+class Tried:
+    """All that is known of a candidate, and what became of it."""
+
+    candidate: Candidate
+    estimate_mb: float
+    trials: tuple[Trial, ...]
+    fate: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to; nothing chosen: the settings stay as they are, and `why` says so."""
+
+    tried: tuple[Tried, ...]
+    chosen: tuple[Candidate, ...]
+    ndcg: Interval | None  # of the blend of lists
+    why: str
+    shares: tuple[float, ...]
+    seconds: float
+    budget: Budget
+    fits_s: float  # expected seconds of one fit of everything chosen
+
+
+@dataclass(frozen=True)
+class _Judged:
+    candidate: Candidate
+    lists: Lists
+    ndcg: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        return float(self.ndcg.mean())
+
+
+class Halving:
+    """One search: what was tried so far, and what it cost."""
+
+    def __init__(
+        self, question: Question, runner: Runner, budget: Budget, clock: Callable[[], float], *,
+        memory_mb: float, say: Say = lambda text: None,
+    ) -> None:  # fmt: skip
+        self.question, self.runner, self.budget, self.clock = question, runner, budget, clock
+        self.memory_mb, self.say = memory_mb, say
+        self.began = clock()
+        self.ends = self.began + budget.choice_s
+        self.costs = Costs(FLAT)
+        self.floors: set[str] = set()
+        self.trials: dict[str, list[Trial]] = {}
+        self.fates: dict[str, tuple[str, str]] = {}
+
+    def run(self, candidates: Sequence[Candidate]) -> Found:
+        """Try them, and choose."""
+        self.floors = {each.label for each in candidates if each.model == FLOOR}
+        asked = len(self.question.users)
+        if asked < FEWEST:
+            return self._found(candidates, (), None, f"{asked} shoppers of the earlier days {self.question.about} "
+                               f"anything in the later ones, {FEWEST} are needed to tell models apart")  # fmt: skip
+        alive, last = list(candidates), dict[str, _Judged]()
+        for place, share in enumerate(self.question.shares):
+            judged = self._rung(alive, share, self.question.shares[place + 1 :])
+            if last and _only_floor(judged):
+                break  # there was no time for more: the rung before decides
+            last = judged
+            if share < 1.0:
+                alive = self._survivors(judged, share)
+        return self._choose(candidates, last)
+
+    # --- one rung
+
+    def _rung(self, alive: Sequence[Candidate], share: float, later: Sequence[float]) -> dict[str, _Judged]:
+        """Try those that are left on a share of the shoppers, in their order, as far as the rung's time goes."""
+        judged: dict[str, _Judged] = {}
+        for candidate in alive:
+            label, ends = candidate.label, self.ends - self._needed_later(judged, later)
+            why = self._barred(candidate, share, ends)
+            if why:
+                self.fates[label] = (LEFT_OUT, why)
+                continue
+            outcome = self._tried(candidate, share, ends)
+            if outcome.lists is None:
+                self.fates[label] = (FAILED, f"{outcome.trouble}, on {_share(share)}")
+                continue
+            self.costs.note(candidate, share, outcome.seconds, outcome.rank_seconds)
+            judged[label] = _Judged(candidate, outcome.lists, self.question.ndcg(outcome.lists.ranked))
+            self.trials.setdefault(label, []).append(
+                Trial(share, outcome.seconds, outcome.rank_seconds, outcome.peak_mb, _NOTHING, _NOTHING)
+            )
+            self.say(f"  {label}: {judged[label].mean:.4f} on {_share(share)}, {outcome.seconds:.1f} s")
+        self._compare(judged)
+        return judged
+
+    def _needed_later(self, judged: Mapping[str, _Judged], later: Sequence[float]) -> float:
+        """Seconds kept for what the best so far need on the larger shares."""
+        able, seconds = [label for label in judged if self._afford([label])], 0.0
+        order = sorted(able, key=lambda label: -judged[label].mean)
+        for share in later:
+            order = order[: _third(len(order))]
+            seconds += sum(self.costs.trial_s(label, share) or 0.0 for label in order)
+        return seconds
+
+    def _tried(self, candidate: Candidate, share: float, ends: float) -> Outcome:
+        """Run a trial; one never tried before no longer than leaves time to try it on everything."""
+        if trouble := self.runner.prepare(candidate, ends - self.clock()):
+            return Outcome(trouble=trouble)
+        now = self.clock()
+        known = self.costs.trial_s(candidate.label, share) is not None
+        limit = ends - now if known else min(ends - now, max(UNKNOWN_S, share * (self.ends - now)))
+        return self.runner.run(candidate, share, limit)
+
+    def _barred(self, candidate: Candidate, share: float, ends: float) -> str:
+        """Why a candidate is not tried now, "" where it is."""
+        if why := missing_part(candidate):
+            return why
+        need = self.estimate_mb(candidate)
+        if need > self.memory_mb:
+            return f"would need about {need:,.0f} MB, [train] memory_mb allows {self.memory_mb:,.0f}"
+        left = ends - self.clock()
+        if left <= 0:
+            return f"no time was left to try it on {_share(share)}"
+        wants = self.costs.trial_s(candidate.label, share)
+        if wants is not None and wants > left:
+            return f"would take about {wants:.1f} s on {_share(share)}, {left:.1f} s were left"
+        return self._too_dear(candidate.label)
+
+    def _too_dear(self, label: str) -> str:
+        """Why the fits of a setting that would follow the choice could not be paid for, "" where they can."""
+        if self._afford([label]):
+            return ""
+        later = self.budget.fits * (self.costs.fit_s(label, 1.0) or 0.0)
+        return (f"its {self.budget.fits} fits after the choice would take {later:.1f} s, "
+                f"{self._left():.1f} s would be left for all of them")  # fmt: skip
+
+    def estimate_mb(self, candidate: Candidate) -> float:
+        """Megabytes that a fit on everything needs at most, as the model itself says; infinite: it cannot be made."""
+        try:
+            return candidate.make().estimate_mb(self.question.before.shape, len(self.question.before.interactions))
+        except RegularsError:
+            return math.inf
+
+    def _compare(self, judged: Mapping[str, _Judged]) -> None:
+        """Put intervals to the trials of a rung: of each alone, and against the best."""
+        if not judged:
+            return
+        table = np.column_stack([each.ndcg for each in judged.values()])
+        best = table[:, table.mean(axis=0).argmax()][:, None]
+        found = intervals(np.hstack([table, table - best]), generator(self.question.seed, "choose", "intervals"))
+        for place, label in enumerate(judged):
+            last = self.trials[label][-1]
+            self.trials[label][-1] = Trial(last.share, last.seconds, last.rank_seconds, last.peak_mb,
+                                           found[place], found[len(judged) + place])  # fmt: skip
+
+    def _survivors(self, judged: Mapping[str, _Judged], share: float) -> list[Candidate]:
+        """The best third and whatever the blend of this rung needs, best first: time may not last for all."""
+        order = sorted(judged, key=lambda label: -judged[label].mean)
+        able, best = [label for label in order if not self._too_dear(label)], self._best(judged)
+        kept = {*able[: _third(len(order))], *self.floors, *(self._blended(judged, best).names if best else ())}
+        for rank, label in enumerate(order, start=1):
+            if label not in kept:
+                why = f"number {rank} of {len(order)} on {_share(share)}, and no part of their blend"
+                dear = self._too_dear(label)
+                self.fates[label] = (LEFT_OUT, dear) if dear else (BEATEN, why)
+        return [judged[label].candidate for label in order if label in kept]
+
+    def _best(self, judged: Mapping[str, _Judged]) -> dict[str, str]:
+        """Model -> label of its best setting, of those whose fits after the choice would end in time."""
+        best: dict[str, str] = {}
+        for label, each in judged.items():
+            if self._afford([label]):
+                model = each.candidate.model
+                best[model] = max(best.get(model, label), label, key=lambda name: judged[name].mean)
+        return best
+
+    def _blended(self, judged: Mapping[str, _Judged], best: Mapping[str, str]) -> Blended:
+        """The blend of the best settings, begun with the best of all; with the floor where none is shown better."""
+        rng = generator(self.question.seed, "choose", "blend")
+        first = max(best.values(), key=lambda label: judged[label].mean)
+        floor = best.get(FLOOR, first)
+        if first != floor and paired(judged[first].ndcg, judged[floor].ndcg, rng).low <= 0:
+            first = floor
+        lists = {label: judged[label].lists for label in best.values()}
+        return forward(lists, self.question, first, rng, self._afford)
+
+    def _afford(self, labels: Sequence[str]) -> bool:
+        """Whether all fits of these and of the floor that follow the choice would end in time."""
+        return self.costs.whole_s(list({*labels, *self.floors})) * self.budget.fits <= self._left()
+
+    def _left(self) -> float:
+        """Seconds of the whole budget that fits of what is chosen may still use."""
+        return self.budget.seconds - self.budget.others_s - (self.clock() - self.began)
+
+    # --- the end
+
+    def _choose(self, candidates: Sequence[Candidate], judged: Mapping[str, _Judged]) -> Found:
+        """The blend of the last rung, with a line for everybody in it."""
+        if _only_floor(judged):
+            why = f"nothing but {FLOOR} could be tried in {self.budget.choice_s:.1f} s"
+            return self._found(candidates, (), None, why)
+        best = self._best(judged)
+        if not best:
+            return self._found(candidates, (), None, "no fits that would follow the choice would end in time")
+        blended = self._blended(judged, best)
+        picked = [judged[name].candidate for name in blended.names]
+        for place, each in enumerate(blended.picked):
+            why = "the best alone" if each.added is None else f"adds {_interval(each.added)} to those before it"
+            if place == 0 and judged[each.name].candidate.model == FLOOR:
+                why = "no other is shown to be better"
+            self.fates[each.name] = (CHOSEN, why)
+        for label, one in judged.items():
+            if label not in blended.names:
+                self.fates[label] = self._loser(one, blended, judged, best)
+        floor = best.get(FLOOR)
+        if floor is not None and floor not in blended.names:
+            self.fates[floor] = (CHOSEN, "the floor, always kept")
+            picked.append(judged[floor].candidate)
+        total = intervals(blended.ndcg[:, None], generator(self.question.seed, "choose", "total"))[0]
+        why = f"{len(picked)} of {len(candidates)} settings"
+        return self._found(candidates, tuple(picked), total, why)
+
+    def _loser(
+        self, one: _Judged, blended: Blended, judged: Mapping[str, _Judged], best: Mapping[str, str]
+    ) -> tuple[str, str]:
+        label, family = one.candidate.label, one.candidate.model
+        winner = best.get(family)
+        if winner is None:
+            return LEFT_OUT, self._too_dear(label)
+        if winner != label:
+            return BEATEN, f"behind {winner} by {judged[winner].mean - one.mean:.4f}"
+        adds = blended.others[label]
+        if adds.low > 0:
+            return LEFT_OUT, f"adds {_interval(adds)}, but the fits of all would not end in time"
+        return BEATEN, f"adds {_interval(adds)} to the chosen: no more than luck"
+
+    def _found(
+        self, candidates: Sequence[Candidate], chosen: tuple[Candidate, ...], ndcg: Interval | None, why: str
+    ) -> Found:
+        tried = tuple(
+            Tried(each, self.estimate_mb(each), tuple(self.trials.get(each.label, ())),
+                  *self.fates.get(each.label, (LEFT_OUT, why)))
+            for each in candidates
+        )  # fmt: skip
+        return Found(tried, chosen, ndcg, why, self.question.shares, self.clock() - self.began, self.budget,
+                     self.costs.whole_s([each.label for each in chosen]))  # fmt: skip
+
+
+_NOTHING = Interval(math.nan, math.nan, math.nan)  # until the rung is over
+
+
+def _only_floor(judged: Mapping[str, _Judged]) -> bool:
+    return all(each.candidate.model == FLOOR for each in judged.values())
+
+
+def _third(n: int) -> int:
+    return math.ceil(n / ETA)
+
+
+def _share(share: float) -> str:
+    return "all shoppers" if share == 1.0 else f"1/{round(1 / share)} of the shoppers"
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
