@@ -1,10 +1,10 @@
 """Successive halving over models and settings (Jamieson & Talwalkar 2016; Hyperband's inner loop, Li et al. 2018).
 
 The resource is the share of shoppers that a candidate learns from: all candidates meet a small share, from cheap to
-dear, the best third of them a larger one, best first, and so on; a rung goes on while the time left holds what its best still need on the larger
-shares. Two departures: whatever the blend of a rung needs goes on as well, however low it stands alone (what is
-bought again is little alone and much beside others), and a candidate is stopped when its fit on everything could not
-end in time.
+dear, the best third of them a larger one, and so on; a rung goes on while the time left holds what its best still
+need on the larger shares. Two departures: whatever the blend of a rung needs goes on as well, however low it stands
+alone (what is bought again is little alone and much beside others), and a candidate is stopped when its fit on
+everything could not end in time.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ class Halving:
         self.ends = self.began + budget.choice_s
         self.costs = Costs(FLAT)
         self.floors: set[str] = set()
+        self.stopped: dict[str, str] = {}  # model -> the setting whose trial came to nothing
         self.trials: dict[str, list[Trial]] = {}
         self.fates: dict[str, tuple[str, str]] = {}
 
@@ -125,6 +126,7 @@ class Halving:
             outcome = self._tried(candidate, share, ends)
             if outcome.lists is None:
                 self.fates[label] = (FAILED, f"{outcome.trouble}, on {_share(share)}")
+                self.stopped.setdefault(candidate.model, label)
                 continue
             self.costs.note(candidate, share, outcome.seconds, outcome.rank_seconds)
             judged[label] = _Judged(candidate, outcome.lists, self.question.ndcg(outcome.lists.ranked))
@@ -160,7 +162,9 @@ class Halving:
         need = self.estimate_mb(candidate)
         if need > self.memory_mb:
             return f"would need about {need:,.0f} MB, [train] memory_mb allows {self.memory_mb:,.0f}"
-        left = ends - self.clock()
+        left, stopped = ends - self.clock(), self.stopped.get(candidate.model)
+        if stopped is not None:
+            return f"the trial of {stopped} came to nothing"
         if left <= 0:
             return f"no time was left to try it on {_share(share)}"
         wants = self.costs.trial_s(candidate.label, share)
@@ -196,16 +200,19 @@ class Halving:
                                            found[place], found[len(judged) + place])  # fmt: skip
 
     def _survivors(self, judged: Mapping[str, _Judged], share: float) -> list[Candidate]:
-        """The best third and whatever the blend of this rung needs, best first: time may not last for all."""
+        """What goes on, in the order of its claim to time: the floor, the blend of this rung, the best third."""
         order = sorted(judged, key=lambda label: -judged[label].mean)
         able, best = [label for label in order if not self._too_dear(label)], self._best(judged)
-        kept = {*able[: _third(len(order))], *self.floors, *(self._blended(judged, best).names if best else ())}
+        needed = self._blended(judged, best).names if best else ()
+        kept = dict.fromkeys(
+            [*(label for label in order if label in self.floors), *needed, *able[: _third(len(order))]]
+        )
         for rank, label in enumerate(order, start=1):
             if label not in kept:
                 why = f"number {rank} of {len(order)} on {_share(share)}, and no part of their blend"
                 dear = self._too_dear(label)
                 self.fates[label] = (LEFT_OUT, dear) if dear else (BEATEN, why)
-        return [judged[label].candidate for label in order if label in kept]
+        return [judged[label].candidate for label in kept]
 
     def _best(self, judged: Mapping[str, _Judged]) -> dict[str, str]:
         """Model -> label of its best setting, of those whose fits after the choice would end in time."""
@@ -254,10 +261,10 @@ class Halving:
         for label, one in judged.items():
             if label not in blended.names:
                 self.fates[label] = self._loser(one, blended, judged, best)
-        floor = best.get(FLOOR)
-        if floor is not None and floor not in blended.names:
-            self.fates[floor] = (CHOSEN, "the floor, always kept")
-            picked.append(judged[floor].candidate)
+        floor = next(each for each in candidates if each.model == FLOOR)
+        if floor.label not in blended.names:
+            self.fates[floor.label] = (CHOSEN, "the floor, always kept")
+            picked.append(floor)
         total = intervals(blended.ndcg[:, None], generator(self.question.seed, "choose", "total"))[0]
         why = f"{len(picked)} of {len(candidates)} settings"
         return self._found(candidates, tuple(picked), total, why)
