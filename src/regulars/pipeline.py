@@ -18,11 +18,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from regulars.app import App
+from regulars.choose import report
+from regulars.choose.budget import Budget
+from regulars.choose.choice import Choice, last_choice, live_facts
+from regulars.choose.search import search
 from regulars.clean.dataset import Cleaning
 from regulars.core.arrays import Indices, Matrix
 from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
-from regulars.core.errors import InputError, ModelError, RegularsError
+from regulars.core.errors import InputError, RegularsError
 from regulars.core.rng import generator
 from regulars.core.settings import MODELS, FeedbackSettings, Settings
 from regulars.evaluate import offline
@@ -72,6 +76,7 @@ class TrainReport:
     table: list[Row]
     left_out: Mapping[str, str]  # model -> why
     seconds: Mapping[str, float] = field(default_factory=dict)
+    choice: Mapping[str, Any] | None = None  # the report of the search, where there was one
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -82,6 +87,8 @@ class TrainReport:
         word = "serves now" if self.accepted else "was rejected by the gate; the live version stays"
         lines = [f"Version {self.version} {word}.", *(f"  {reason}" for reason in self.reasons)]
         lines += [f"  left out {name}: {why}" for name, why in self.left_out.items()]
+        if self.choice is not None:
+            lines += ["", report.short(self.choice)]
         if self.table:
             lines += ["", offline.to_markdown([short(row) for row in self.table if row["subset"] in ("all", "new")])]
         lines.append("Seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()))
@@ -99,19 +106,22 @@ class Watch:
 
     def __init__(self, say: Say | None = None) -> None:
         self.seconds: dict[str, float] = {}
-        self._say = say or log.info
+        self.say = say or log.info
 
     @contextmanager
     def step(self, name: str, text: str) -> Iterator[None]:
         """Time one step."""
-        self._say(text)
+        self.say(text)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
 def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) -> TrainReport:
-    """Learn from everything up to now; the new version serves unless the gate rejects it."""
+    """Learn from everything up to now; the new version serves unless the gate rejects it.
+
+    With `[train] budget` models and their settings are chosen first; without, the live version's choice is repeated.
+    """
     watch, settings = Watch(say), app.settings
     with watch.step("clean", "Cleaning the log"):
         app.journal.compact(COMPACT_ROWS)
@@ -122,6 +132,14 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         learned = lessons(recent_attribution(cleaning, settings.feedback, full.as_of), settings, full.as_of)
     cut = full.as_of - holdout(full, settings)
     gated = settings.train.gate if gate is None else gate
+    choice, told = last_choice(app.versions, settings), None
+    if settings.train.budget:
+        with watch.step("choose", "Choosing models and settings, by days that the gate does not judge"):
+            after, older = cleaning.as_of(cut), cleaning.as_of(cut - holdout(full, settings))
+            found = search(after, older, settings, Budget.of(settings, gated, app.versions), say=watch.say)
+            told = report.keep(found, app.clock.now(), app.home)
+            choice = Choice.of(found.chosen, settings, told["report"]) if found.chosen else choice
+    settings = settings if choice is None else choice.applied(settings)
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
     with watch.step("trial", "Fitting without the last days"):
         trial = make_trial(cleaning, settings, full, cut, learned, blended=gated)
@@ -137,16 +155,17 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         models, left_out = fit_models(settings, full)
     with watch.step("publish", "Publishing"):
         facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
-                 "left_out": left_out, "events": len(full.interactions)}  # fmt: skip
+                 "left_out": left_out, "events": len(full.interactions), "seconds": dict(watch.seconds),
+                 "choice": None if choice is None else choice.to_json()}  # fmt: skip
         bundle = Bundle(
             version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
             blend=keep_sources(blend, models), item_facts=ItemFacts.of(full), offset=cleaning.offset,
-            trained_at=full.as_of, settings_hash=settings.ranking_hash(), facts=facts,
+            trained_at=full.as_of, settings_hash=app.settings.ranking_hash(), facts=facts,
         )  # fmt: skip
         if verdict.accepted:
             app.versions.publish(bundle, settings.train.keep)
         app.refold(cleaning, full)
-    return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds)
+    return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds, told)
 
 
 def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
@@ -157,8 +176,9 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
         full, _ = cleaning.whole()
         _need_events(full)
     with watch.step("trial", "Fitting without the last days"):
-        cut = full.as_of - holdout(full, app.settings)
-        trial = make_trial(cleaning, app.settings, full, cut, Lessons(), blended=True)
+        choice = last_choice(app.versions, app.settings)
+        settings = app.settings if choice is None else choice.applied(app.settings)
+        trial = make_trial(cleaning, settings, full, full.as_of - holdout(full, settings), Lessons(), blended=True)
     with watch.step("judge", "Ranking for the shoppers of the last days"):
         return table_of(trial, rankers_of(trial))
 
@@ -334,15 +354,10 @@ def live_scores(
     app: App, cleaning: Cleaning, full: Dataset, trial: Trial, rankers: Mapping[str, Ranker], learned: Lessons
 ) -> dict[str, Any] | None:
     """What the live version's settings reach when they are fitted on the same days; None: nothing is live yet."""
-    name = app.versions.current()
-    try:
-        about = app.versions.about(name) if name else None
-    except ModelError as error:
-        log.warning("the live version cannot be judged against: %s", error)
-        about = None
-    if about is None:
+    facts = live_facts(app.versions)
+    if facts is None:
         return None
-    before = settings_of(app.settings, about["facts"].get("settings", {}))
+    before = settings_of(app.settings, facts.get("settings", {}))
     if before.ranking_hash() == trial.settings.ranking_hash():
         return offline.score_by_shopper(rankers[SLATE], trial.targets)
     other = make_trial(cleaning, before, full, trial.before.as_of, learned, blended=True)

@@ -90,7 +90,7 @@ def test_all_come_in_their_order_first_and_best_first_later(asked: Question) -> 
 def test_the_budget_is_kept_whatever_trials_cost(
     asked: Question, costs: list[float], quality: list[float], seconds: float, seed: int
 ) -> None:
-    """The choice ends in its half, and what is chosen can be fitted three times in what is left (the floor is free)."""
+    """The choice ends in its half, and what is chosen is fitted three times in what is left (the floor is free)."""
     by_cost, by_quality = (dict(zip(NAMES, values, strict=True)) for values in (costs, quality))
     by_cost["popular"] = 0.0
     found, table = by_table(asked, by_cost, by_quality, seconds)

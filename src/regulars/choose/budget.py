@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
+from regulars.choose.choice import live_facts
 from regulars.choose.space import Candidate
+from regulars.core.clock import SECOND
+from regulars.core.settings import Settings
+from regulars.rank.versions import Versions
 
 CHOICE = 0.5  # share of the budget that the choice may use; the rest is for the fits that follow it
 UNKNOWN_S = 5.0  # at least so long a first trial may run: a process starts, kernels compile
@@ -20,6 +25,13 @@ class Budget:
     seconds: float
     fits: int = 3  # of everything that is chosen, after the choice: for the gate, for the blend, for good
     others_s: float = 0.0  # what else follows: fits of the live version's settings
+
+    @classmethod
+    def of(cls, settings: Settings, gated: bool, versions: Versions) -> Self:
+        """The budget that a shop sets; under the gate the live version's settings are fitted twice as well."""
+        fit_s = (live_facts(versions) or {}).get("seconds", {}).get("fit", 0.0)
+        seconds = settings.train.budget / SECOND
+        return cls(seconds, 3, 2 * fit_s) if gated else cls(seconds, 2)
 
     @property
     def choice_s(self) -> float:

@@ -61,7 +61,7 @@ class Found:
     chosen: tuple[Candidate, ...]
     ndcg: Interval | None  # of the blend of lists
     why: str
-    shares: tuple[float, ...]
+    question: Question
     seconds: float
     budget: Budget
     fits_s: float  # expected seconds of one fit of everything chosen
@@ -291,7 +291,7 @@ class Halving:
                   *self.fates.get(each.label, (LEFT_OUT, why)))
             for each in candidates
         )  # fmt: skip
-        return Found(tried, chosen, ndcg, why, self.question.shares, self.clock() - self.began, self.budget,
+        return Found(tried, chosen, ndcg, why, self.question, self.clock() - self.began, self.budget,
                      self.costs.whole_s([each.label for each in chosen]))  # fmt: skip
 
 

@@ -122,6 +122,7 @@ class TrainSettings:
         ("popular", "trending", "repeat", "item-knn", "ease", "als", "content"), "candidate models, by name"
     )
     every: Span = _setting(Span(0), "serve retrains this often; 0s = never")
+    budget: Span = _setting(Span(0), "time of a training that chooses models and their settings; 0s = no search")
     holdout: Span = _setting(Span(0), "last days kept for the gate; 0s = a tenth of the log, 1 to 28 days")
     gate: bool = _setting(True, "a new model must not lose against the live one and popularity")
     seed: int = _setting(0, "seed of every fit and draw", low=0)
@@ -187,7 +188,7 @@ class Settings:
         parts = {name: asdict(getattr(self, name)) for name in ("clean", "profiles", "train", "rank")}
         for name in ("explore", "epsilon", "temperature", "explore_positions", "explore_pool"):
             del parts["rank"][name]
-        for name in ("every", "gate", "keep", "threads", "memory_mb"):
+        for name in ("every", "budget", "gate", "keep", "threads", "memory_mb"):
             del parts["train"][name]
         del parts["clean"]["memory"]
         if self.models:
