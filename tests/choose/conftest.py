@@ -87,7 +87,9 @@ class Table:
         self.clock.at += min(seconds, limit_s)
         if seconds > limit_s:
             return Outcome(trouble=f"stopped after {limit_s:.1f} s")
-        return Outcome(good_lists(self.question, self.quality[candidate.label]), seconds, 0.0, 1.0)
+        lists = good_lists(self.question, self.quality[candidate.label])
+        rows = self.question.new.rows
+        return Outcome(lists, Lists(lists.ranked[rows], lists.scores[rows]), seconds, 0.0, 1.0)
 
 
 def good_lists(asked: Question, quality: float, seed: int = 0) -> Lists:

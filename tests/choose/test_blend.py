@@ -42,7 +42,7 @@ def halves(asked: Question) -> dict[str, Lists]:
 
 
 def test_what_completes_another_is_taken_and_noise_is_not(asked: Question) -> None:
-    found = forward(halves(asked), asked, "left", np.random.default_rng(0))
+    found = forward(halves(asked), asked.wanted, "left", np.random.default_rng(0))
     assert found.names == ("left", "right")
     assert found.picked[0].added is None
     added = found.picked[1].added
@@ -53,15 +53,15 @@ def test_what_completes_another_is_taken_and_noise_is_not(asked: Question) -> No
 
 
 def test_what_cannot_be_afforded_is_not_taken(asked: Question) -> None:
-    found = forward(halves(asked), asked, "left", np.random.default_rng(0), lambda names: "right" not in names)
+    found = forward(halves(asked), asked.wanted, "left", np.random.default_rng(0), lambda names: "right" not in names)
     assert found.names == ("left",)
     assert found.others["right"].low > 0  # and the report can say what it would have added
 
 
 def test_the_sum_of_one_list_is_that_list(asked: Question) -> None:
     lists = good_lists(asked, 0.6)
-    found = forward({"one": lists}, asked, "one", np.random.default_rng(0))
-    np.testing.assert_allclose(found.ndcg, asked.ndcg(lists.ranked))
+    found = forward({"one": lists}, asked.wanted, "one", np.random.default_rng(0))
+    np.testing.assert_allclose(found.ndcg, asked.wanted.ndcg(lists.ranked))
 
 
 def test_luck_is_not_taken_for_skill(asked: Question) -> None:
@@ -69,5 +69,5 @@ def test_luck_is_not_taken_for_skill(asked: Question) -> None:
     fair, errors = good_lists(asked, 0.5), 0
     for seed in range(20):
         lists = {"fair": fair} | {str(n): good_lists(asked, 0.0, seed=100 * seed + n + 1) for n in range(5)}
-        errors += len(forward(lists, asked, "fair", np.random.default_rng(seed)).names) > 1
+        errors += len(forward(lists, asked.wanted, "fair", np.random.default_rng(seed)).names) > 1
     assert errors <= 7

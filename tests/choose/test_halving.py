@@ -15,6 +15,7 @@ from regulars.choose.halving import BEATEN, CHOSEN, FAILED, LEFT_OUT, Found, Hal
 from regulars.choose.question import Question
 from regulars.choose.space import Candidate, candidates
 from regulars.choose.trial import Bench
+from regulars.core.clock import DAY
 from regulars.core.settings import Settings
 
 MEMORY = 2000.0
@@ -186,3 +187,20 @@ def test_a_world_of_blocks_chooses_who_knows_what_goes_together() -> None:
     assert {each.model for each in found.chosen} >= {"popular", first.candidate.model}
     popular = fates(found)["popular"]
     assert popular.trials[-1].behind.high < -0.1
+
+
+def test_what_is_bought_again_does_not_crowd_out_what_is_new() -> None:
+    """Everybody buys two favourites again and again, and tries one thing after another of a block."""
+    _, whole = blocks(n_users=240)
+    rows = whole.interactions
+    bought = [
+        [(int(item), int(at // DAY)) for item, at in
+         zip(rows.item_idx[rows.user_idx == row], rows.at[rows.user_idx == row], strict=True)]
+        + [(200 + whole.users.keys[row] % 40 * 2 + day % 2, day) for day in range(0, 60, 2 + row % 3)]
+        for row in range(len(whole.users))
+    ]  # fmt: skip
+    asked = asked_of(log_of(bought))
+    quick = Settings().change(train={"models": "repeat,item-knn"})
+    found = Halving(asked, Bench(asked), Budget(1e6), lambda: 0.0, memory_mb=MEMORY).run(candidates(quick))
+    assert {each.model for each in found.chosen} == {"popular", "repeat", "item-knn"}
+    assert fates(found)["repeat"].why == "the best alone"

@@ -68,4 +68,4 @@ def test_a_catalogue_of_fewer_items_than_places() -> None:
     asked = asked_of(log_of([[(item, 10), (1 - item, 55)] for item in (0, 1) for _ in range(40)]))
     assert isinstance(asked, Question)
     perfect = np.array([[1 - int(item)] for item in asked.before.interactions.item_idx], dtype=np.int32)
-    np.testing.assert_array_equal(asked.ndcg(perfect[asked.users]), 1.0)
+    np.testing.assert_array_equal(asked.wanted.ndcg(perfect[asked.users]), 1.0)

@@ -8,14 +8,14 @@ product then fits the weights anew; what is decided here is who takes part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.choose.question import K, Question
+from regulars.choose.question import K, Wanted
 from regulars.choose.trial import Lists
 from regulars.core.arrays import Floats
 from regulars.core.topk import top_k
@@ -48,15 +48,28 @@ class Blended:
         return tuple(each.name for each in self.picked)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Who has a place: for all that was taken, and then for what was new to shoppers."""
+
+    every: Blended
+    new: Blended | None  # None: too few took anything new
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who has a place, in the order of being taken."""
+        return tuple(dict.fromkeys((*self.every.names, *(self.new.names if self.new else ()))))
+
+
 class _Pool:
     """All items that any list names, shopper by shopper, and what each list says of them."""
 
-    def __init__(self, lists: Mapping[str, Lists], question: Question) -> None:
-        self.question, n = question, len(question.users)
+    def __init__(self, lists: Mapping[str, Lists], wanted: Wanted) -> None:
+        self.wanted, (n, self.n_items) = wanted, wanted.relevant.shape
         named = np.concatenate([each.ranked for each in lists.values()], axis=1)
-        keys = np.unique(np.where(named >= 0, named + np.arange(n)[:, None] * _beyond(question), -1))
+        keys = np.unique(np.where(named >= 0, named + np.arange(n)[:, None] * self.n_items, -1))
         keys = keys[keys >= 0]
-        row, item = keys // _beyond(question), keys % _beyond(question)
+        row, item = keys // self.n_items, keys % self.n_items
         starts = np.searchsorted(row, np.arange(n))
         width = max(K, int(np.bincount(row, minlength=1).max(initial=0)))
         self.items = np.full((n, width), -1, dtype=np.int32)
@@ -65,7 +78,7 @@ class _Pool:
 
     def _placed(self, lists: Lists, keys: NDArray[np.int64], starts: NDArray[np.int64]) -> Floats:
         row, place = np.nonzero(lists.ranked >= 0)
-        found = np.searchsorted(keys, lists.ranked[row, place] + row.astype(np.int64) * _beyond(self.question))
+        found = np.searchsorted(keys, lists.ranked[row, place] + row.astype(np.int64) * self.n_items)
         says = np.zeros(self.items.shape, dtype=np.float32)
         says[row, found - starts[row]] = said(lists)[row, place]
         return says
@@ -74,11 +87,7 @@ class _Pool:
         """NDCG@20 of each shopper `(n,)`, ranked by summed says; what no list speaks for is not ranked."""
         place = top_k(np.where((self.items >= 0) & (says > 0), says, -np.inf).astype(np.float32), K)[0]
         ranked = np.where(place >= 0, np.take_along_axis(self.items, np.maximum(place, 0).astype(np.intp), 1), -1)
-        return self.question.ndcg(ranked.astype(np.int32))
-
-
-def _beyond(question: Question) -> int:
-    return max(1, question.before.shape[1])
+        return self.wanted.ndcg(ranked.astype(np.int32))
 
 
 def said(lists: Lists) -> Floats:
@@ -97,11 +106,14 @@ def said(lists: Lists) -> Floats:
 
 
 def forward(
-    lists: Mapping[str, Lists], question: Question, first: str, rng: np.random.Generator,
-    afford: Callable[[Sequence[str]], bool] = lambda names: True,
+    lists: Mapping[str, Lists], wanted: Wanted, first: str, rng: np.random.Generator,
+    afford: Callable[[Sequence[str]], bool] = lambda names: True, inside: Collection[str] = (),
 ) -> Blended:  # fmt: skip
-    """Begin with `first` and take models while one adds more than luck does; `afford` has a say on each set."""
-    pool = _Pool(lists, question)
+    """Begin with `first` and take models while one adds more than luck does; `afford` has a say on each set.
+
+    Those of `inside` are in anyhow: they are taken when they add anything.
+    """
+    pool = _Pool(lists, wanted)
     total, picked = pool.says[first], [Picked(first, None)]
     ndcg = pool.ndcg(total)
     others: dict[str, Interval] = {}
@@ -112,6 +124,7 @@ def forward(
         others = dict(zip(left, found, strict=True))
         names = [each.name for each in picked]
         able = [name for name in left if others[name].low > 0 and afford([*names, name])]
+        able += [name for name in left if others[name].mean > 0 and name in inside]
         if not able:
             break
         taken = max(able, key=lambda name: others[name].mean)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.choose.blend import Blended, forward
+from regulars.choose.blend import Places, forward
 from regulars.choose.budget import UNKNOWN_S, Budget, Costs
 from regulars.choose.question import FEWEST, Question
 from regulars.choose.space import FLAT, FLOOR, Candidate, missing_part
@@ -71,6 +71,7 @@ class Found:
 class _Judged:
     candidate: Candidate
     lists: Lists
+    new: Lists
     ndcg: NDArray[np.float64]
 
     @property
@@ -124,12 +125,13 @@ class Halving:
                 self.fates[label] = (LEFT_OUT, why)
                 continue
             outcome = self._tried(candidate, share, ends)
-            if outcome.lists is None:
+            if outcome.lists is None or outcome.new is None:
                 self.fates[label] = (FAILED, f"{outcome.trouble}, on {_share(share)}")
                 self.stopped.setdefault(candidate.model, label)
                 continue
             self.costs.note(candidate, share, outcome.seconds, outcome.rank_seconds)
-            judged[label] = _Judged(candidate, outcome.lists, self.question.ndcg(outcome.lists.ranked))
+            ndcg = self.question.wanted.ndcg(outcome.lists.ranked)
+            judged[label] = _Judged(candidate, outcome.lists, outcome.new, ndcg)
             self.trials.setdefault(label, []).append(
                 Trial(share, outcome.seconds, outcome.rank_seconds, outcome.peak_mb, _NOTHING, _NOTHING)
             )
@@ -203,7 +205,7 @@ class Halving:
         """What goes on, in the order of its claim to time: the floor, the blend of this rung, the best third."""
         order = sorted(judged, key=lambda label: -judged[label].mean)
         able, best = [label for label in order if not self._too_dear(label)], self._best(judged)
-        needed = self._blended(judged, best).names if best else ()
+        needed = self._places(judged, best).names if best else ()
         kept = dict.fromkeys(
             [*(label for label in order if label in self.floors), *needed, *able[: _third(len(order))]]
         )
@@ -223,15 +225,26 @@ class Halving:
                 best[model] = max(best.get(model, label), label, key=lambda name: judged[name].mean)
         return best
 
-    def _blended(self, judged: Mapping[str, _Judged], best: Mapping[str, str]) -> Blended:
-        """The blend of the best settings, begun with the best of all; with the floor where none is shown better."""
+    def _places(self, judged: Mapping[str, _Judged], best: Mapping[str, str]) -> Places:
+        """Who has a place among the best settings: for all that was taken, then for what was new to shoppers.
+
+        It begins with the best of all, with the floor where none is shown to be better. What is bought again may
+        outweigh all else, but the blend of the product weighs items new to a shopper apart, and so does this.
+        """
         rng = generator(self.question.seed, "choose", "blend")
         first = max(best.values(), key=lambda label: judged[label].mean)
         floor = best.get(FLOOR, first)
         if first != floor and paired(judged[first].ndcg, judged[floor].ndcg, rng).low <= 0:
             first = floor
-        lists = {label: judged[label].lists for label in best.values()}
-        return forward(lists, self.question, first, rng, self._afford)
+        every = forward({label: judged[label].lists for label in best.values()}, self.question.wanted, first, rng,
+                        self._afford)  # fmt: skip
+        if len(self.question.new.rows) < FEWEST:
+            return Places(every, None)
+        lists = {label: judged[label].new for label in best.values()}
+        begin = max(every.names, key=lambda label: float(self.question.new.ndcg(lists[label].ranked).mean()))
+        new = forward(lists, self.question.new, begin, rng, lambda names: self._afford([*every.names, *names]),
+                      every.names)  # fmt: skip
+        return Places(every, new)
 
     def _afford(self, labels: Sequence[str]) -> bool:
         """Whether all fits of these and of the floor that follow the choice would end in time."""
@@ -251,37 +264,31 @@ class Halving:
         best = self._best(judged)
         if not best:
             return self._found(candidates, (), None, "no fits that would follow the choice would end in time")
-        blended = self._blended(judged, best)
-        picked = [judged[name].candidate for name in blended.names]
-        for place, each in enumerate(blended.picked):
-            why = "the best alone" if each.added is None else f"adds {_interval(each.added)} to those before it"
-            if place == 0 and judged[each.name].candidate.model == FLOOR:
-                why = "no other is shown to be better"
-            self.fates[each.name] = (CHOSEN, why)
-        for label, one in judged.items():
-            if label not in blended.names:
-                self.fates[label] = self._loser(one, blended, judged, best)
+        places = self._places(judged, best)
+        picked = [judged[name].candidate for name in places.names]
         floor = next(each for each in candidates if each.model == FLOOR)
-        if floor.label not in blended.names:
-            self.fates[floor.label] = (CHOSEN, "the floor, always kept")
+        if floor not in picked:
             picked.append(floor)
-        total = intervals(blended.ndcg[:, None], generator(self.question.seed, "choose", "total"))[0]
-        why = f"{len(picked)} of {len(candidates)} settings"
-        return self._found(candidates, tuple(picked), total, why)
+        self.fates |= {label: self._fate(one, places, judged, best) for label, one in judged.items()}
+        self.fates |= {each.label: (CHOSEN, _why(each, places)) for each in picked}
+        total = intervals(places.every.ndcg[:, None], generator(self.question.seed, "choose", "total"))[0]
+        return self._found(candidates, tuple(picked), total, f"{len(picked)} of {len(candidates)} settings")
 
-    def _loser(
-        self, one: _Judged, blended: Blended, judged: Mapping[str, _Judged], best: Mapping[str, str]
+    def _fate(
+        self, one: _Judged, places: Places, judged: Mapping[str, _Judged], best: Mapping[str, str]
     ) -> tuple[str, str]:
-        label, family = one.candidate.label, one.candidate.model
-        winner = best.get(family)
+        """Why one of the last rung was not chosen."""
+        label, winner = one.candidate.label, best.get(one.candidate.model)
         if winner is None:
             return LEFT_OUT, self._too_dear(label)
         if winner != label:
             return BEATEN, f"behind {winner} by {judged[winner].mean - one.mean:.4f}"
-        adds = blended.others[label]
-        if adds.low > 0:
-            return LEFT_OUT, f"adds {_interval(adds)}, but the fits of all would not end in time"
-        return BEATEN, f"adds {_interval(adds)} to the chosen: no more than luck"
+        for blended in (places.every, places.new):
+            adds = blended.others.get(label) if blended else None
+            if adds is not None and adds.low > 0:
+                return LEFT_OUT, f"adds {_interval(adds)}, but the fits of all would not end in time"
+        adds = places.every.others.get(label)
+        return BEATEN, f"adds {_interval(adds)} to the chosen: no more than luck" if adds else "no part of the blend"
 
     def _found(
         self, candidates: Sequence[Candidate], chosen: tuple[Candidate, ...], ndcg: Interval | None, why: str
@@ -296,6 +303,19 @@ class Halving:
 
 
 _NOTHING = Interval(math.nan, math.nan, math.nan)  # until the rung is over
+
+
+def _why(one: Candidate, places: Places) -> str:
+    """Why one is chosen."""
+    for blended, what in ((places.every, ""), (places.new, " on what is new to shoppers")):
+        for place, each in enumerate(blended.picked if blended else ()):
+            if each.name != one.label:
+                continue
+            if each.added is not None:
+                return f"adds {_interval(each.added)} to those before it{what}"
+            if place == 0 and not what:
+                return "no other is shown to be better" if one.model == FLOOR else "the best alone"
+    return "the floor, always kept"
 
 
 def _only_floor(judged: Mapping[str, _Judged]) -> bool:

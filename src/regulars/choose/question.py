@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Indices, Mask, Matrix
@@ -25,14 +27,41 @@ EVERY_KIND = tuple(range(len(EVENT_TYPES)))
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What some of the asked shoppers went on to take."""
+
+    rows: Indices  # (m,) of the asked shoppers
+    relevant: Matrix  # (m, n_items)
+
+    def ndcg(self, ranked: Indices) -> NDArray[np.float64]:
+        """NDCG@20 of each of them, for their rankings `(m, width)`."""
+        judged = metrics.judge(_wide(ranked[:, :K]), self.relevant)
+        return metrics.ndcg(judged, K)
+
+
+@dataclass(frozen=True)
 class Question:
     """Days to learn from, and shoppers asked about the days after them."""
 
     before: Dataset
     users: Indices  # (n,) rows of `before`
     relevant: Matrix  # (n, n_items) what they went on to take
+    bought: Matrix  # (n, n_items) what they had bought before
     about: str  # purchases, or everything that says liking
     seed: int = 0
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """All that was taken: what decides."""
+        return Wanted(np.arange(len(self.users), dtype=np.int32), self.relevant)
+
+    @cached_property
+    def new(self) -> Wanted:
+        """What was taken and never bought before, of those shoppers who did so."""
+        fresh = sp.csr_array(self.relevant - self.relevant.multiply(self.bought > 0))
+        fresh.eliminate_zeros()
+        rows = np.flatnonzero(np.diff(fresh.indptr)).astype(np.int32)
+        return Wanted(rows, fresh[rows])
 
     @property
     def histories(self) -> Histories:
@@ -55,11 +84,6 @@ class Question:
         kept[drawn] = True
         return some_shoppers(self.before, kept)
 
-    def ndcg(self, ranked: Indices) -> NDArray[np.float64]:
-        """NDCG@20 of each asked shopper, for rankings `(n, width)`."""
-        judged = metrics.judge(_wide(ranked[:, :K]), self.relevant)
-        return metrics.ndcg(judged, K)
-
 
 def question(after: Dataset, before: Dataset, feedback: FeedbackSettings, seed: int) -> Question:
     """Ask shoppers of `before` for what they bought until `after.as_of`.
@@ -75,7 +99,8 @@ def question(after: Dataset, before: Dataset, feedback: FeedbackSettings, seed: 
 
 
 def _of(target: Target, before: Dataset, about: str, seed: int) -> Question:
-    return Question(before, target.users, target.relevant[target.users], about, seed)
+    bought = before.matrix(PURCHASE, count=True)[target.users]
+    return Question(before, target.users, target.relevant[target.users], bought, about, seed)
 
 
 def _liked(data: Dataset) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from regulars.choose.question import Question
 from regulars.choose.space import Candidate, Params
-from regulars.core.arrays import Floats, Indices
-from regulars.core.data import Dataset, Histories
+from regulars.core.arrays import Floats, Indices, Scores
+from regulars.core.data import Dataset
 from regulars.core.errors import RegularsError
 from regulars.core.rng import generator
-from regulars.core.topk import top_k
+from regulars.core.topk import NOTHING, top_k
 from regulars.models.base import Model
 from regulars.models.registry import make_model
 
@@ -32,7 +32,7 @@ FAULTS = (RegularsError, ArithmeticError, ValueError, IndexError, RuntimeError, 
 
 @dataclass(frozen=True)
 class Lists:
-    """The best items of each asked shopper `(n, depth)`, -1 pads, and their scores, -inf pads."""
+    """The best items of some shoppers `(n, depth)`, -1 pads, and their scores, -inf pads."""
 
     ranked: Indices
     scores: Floats
@@ -42,7 +42,8 @@ class Lists:
 class Outcome:
     """What came of one trial; `trouble` says why there are no lists."""
 
-    lists: Lists | None = None
+    lists: Lists | None = None  # for all who are asked
+    new: Lists | None = None  # without what they had bought, for those who then took something new
     seconds: float = 0.0  # of the fit, kernels compiled before
     rank_seconds: float = 0.0
     peak_mb: float = 0.0  # what the fit held at most beside the data, 0 = not measured
@@ -93,20 +94,31 @@ class Bench:
             start = time.perf_counter()
             model.fit(data, generator(seed, "fit", candidate.model))
             fitted, peak = time.perf_counter(), peak_mb()
-            lists = lists_of(model, self.question.histories, self.question.before.as_of)
+            lists, new = lists_of(model, self.question)
             done = time.perf_counter()
-        return Outcome(lists, fitted - start, done - fitted, max(0.0, peak - held) if held else 0.0)
+        return Outcome(lists, new, fitted - start, done - fitted, max(0.0, peak - held) if held else 0.0)
 
 
-def lists_of(model: Model, histories: Histories, now: int) -> Lists:
-    """The best `DEPTH` items of a fitted model for each shopper."""
-    depth = min(DEPTH, histories.user_items.shape[1])
-    ranked = np.full((len(histories), depth), -1, dtype=np.int32)
-    scores = np.full((len(histories), depth), -np.inf, dtype=np.float32)
+def lists_of(model: Model, question: Question) -> tuple[Lists, Lists]:
+    """The best items of a fitted model for everyone asked, and for those of `new` without what they had bought."""
+    histories, bought, now = question.histories, question.bought, question.before.as_of
+    parts: list[tuple[Lists, Lists]] = []
     for start, batch in model.batches(histories):
-        part = slice(start, start + len(batch))
-        ranked[part], scores[part] = top_k(model.score(batch, now), depth)
-    return Lists(ranked, scores)
+        scores = model.score(batch, now)
+        every, shut = _top(scores), bought[start : start + len(batch)]
+        scores[np.repeat(np.arange(len(batch)), np.diff(shut.indptr)), shut.indices] = NOTHING
+        parts.append((every, _top(scores)))
+    every, new = (_joined([part[side] for part in parts]) for side in (0, 1))
+    rows = question.new.rows
+    return every, Lists(new.ranked[rows], new.scores[rows])
+
+
+def _top(scores: Scores) -> Lists:
+    return Lists(*top_k(scores, min(DEPTH, scores.shape[1])))
+
+
+def _joined(parts: Sequence[Lists]) -> Lists:
+    return Lists(np.concatenate([part.ranked for part in parts]), np.concatenate([part.scores for part in parts]))
 
 
 def _told(error: BaseException) -> str:
