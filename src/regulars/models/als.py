@@ -70,8 +70,8 @@ class ALS(Model):
         self.epochs, self.solver, self.threads = epochs, solver, threads
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """Both sides' factors with the copies that turn them, and the matrix both ways."""
-        return (16 * sum(shape) * self.factors + 40 * nnz) / 1e6
+        """Both sides' factors with a rounded copy of one, and the matrix both ways."""
+        return (8 * sum(shape) * self.factors + 24 * nnz) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         self.fit_watched(data.user_items, rng, None)
