@@ -95,8 +95,8 @@ class Table:
 def good_lists(asked: Question, quality: float, seed: int = 0) -> Lists:
     """Lists of 20 items: what is wanted first for a share `quality` of the shoppers, nothing of it for the others."""
     rng, n_items = np.random.default_rng(seed), asked.relevant.shape[1]
-    lucky = rng.permutation(len(asked.users)) < quality * len(asked.users)
-    ranked = np.empty((len(asked.users), 20), dtype=np.int32)
+    lucky = rng.permutation(len(asked)) < quality * len(asked)
+    ranked = np.empty((len(asked), 20), dtype=np.int32)
     for row in range(len(ranked)):
         wanted = asked.relevant.indices[asked.relevant.indptr[row] : asked.relevant.indptr[row + 1]]
         rest = np.setdiff1d(rng.permutation(n_items), wanted, assume_unique=True)

@@ -34,7 +34,7 @@ def halves(asked: Question) -> dict[str, Lists]:
     """Two that know what is wanted by one half of the shoppers each, and one that knows nothing."""
     whole = good_lists(asked, 1.0)
     idle = np.full_like(whole.ranked, -1), np.full_like(whole.scores, -np.inf)
-    odd = (np.arange(len(asked.users)) % 2 == 1)[:, None]
+    odd = (np.arange(len(asked)) % 2 == 1)[:, None]
     left, right = (
         Lists(np.where(mine, whole.ranked, idle[0]), np.where(mine, whole.scores, idle[1])) for mine in (odd, ~odd)
     )

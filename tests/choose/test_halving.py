@@ -160,7 +160,7 @@ def test_too_few_shoppers_tell_nothing() -> None:
     found, table = by_table(few, {"popular": 1, "ease": 1}, {"popular": 0.1, "ease": 0.9}, 100.0)
     assert table.asked == []
     assert found.chosen == ()
-    assert "12 shoppers" in found.why
+    assert "only 12 shoppers" in found.why
 
 
 # --- real models on logs of known truth

@@ -30,7 +30,8 @@ def asked() -> Question:
     sessions = np.unique(users * 100 + at // (5 * DAY), return_inverse=True)[1]
     data = Dataset.from_events(users, items, (USERS, ITEMS), at=at, session_idx=sessions, order_idx=sessions)
     some = np.arange(40, dtype=np.int32)
-    return Question(data, some, data.user_items[some], data.user_items[some], "bought")
+    cells = data.user_items[some]
+    return Question(data, data.histories(some), data.as_of, cells, cells, "bought")
 
 
 @pytest.mark.slow

@@ -21,9 +21,11 @@ def test_what_came_after_the_cut_is_asked_and_nothing_of_it_is_learned_from() ->
     late = rows.at >= CUT * DAY
     wanted = {(int(u), int(i)) for u, i in zip(rows.user_idx[late], rows.item_idx[late], strict=True)}
     row, item = asked.relevant.nonzero()
-    assert {(int(asked.users[r]), int(i)) for r, i in zip(row, item, strict=True)} == wanted
+    users = np.unique(rows.user_idx[late])
+    assert {(int(users[r]), int(i)) for r, i in zip(row, item, strict=True)} == wanted
+    np.testing.assert_array_equal(asked.histories.item_idx, before.histories(users.astype(np.int32)).item_idx)
     assert asked.before.interactions.at.max() < CUT * DAY
-    assert asked.about == "bought"
+    assert asked.about == "bought in the days after"
 
 
 def as_views(data: Dataset) -> Dataset:
@@ -34,7 +36,7 @@ def as_views(data: Dataset) -> Dataset:
 def test_a_log_without_purchases_is_asked_for_what_was_looked_at() -> None:
     before, whole = blocks()
     asked = asked_of((as_views(before), as_views(whole)))
-    assert asked.about == "took or looked at"
+    assert asked.about == "took or looked at later"
     assert (asked.relevant != asked_of((before, whole)).relevant).nnz == 0
 
 
@@ -68,4 +70,28 @@ def test_a_catalogue_of_fewer_items_than_places() -> None:
     asked = asked_of(log_of([[(item, 10), (1 - item, 55)] for item in (0, 1) for _ in range(40)]))
     assert isinstance(asked, Question)
     perfect = np.array([[1 - int(item)] for item in asked.before.interactions.item_idx], dtype=np.int32)
-    np.testing.assert_array_equal(asked.wanted.ndcg(perfect[asked.users]), 1.0)
+    np.testing.assert_array_equal(asked.wanted.ndcg(perfect), 1.0)
+
+
+def test_visitors_who_never_come_back_are_asked_for_the_last_thing_of_their_visit() -> None:
+    early = [[(user % 7, day), (user % 5, day), (user % 3, day)] for day in range(40) for user in range(3)]
+    late = [[(user % 7, 55), (user % 5, 55), (user % 3, 56)] for user in range(40)]
+    before, whole = log_of([*early, *late, [(1, 57)]])  # the last one did one thing only: nothing can be asked
+    then = np.unique(before.interactions.user_idx)
+    known = some_shoppers(before, np.isin(np.arange(len(before.users)), then))
+    asked = asked_of((known, whole))
+    assert len(asked) == 40
+    assert "visits" in asked.about
+    assert asked.now == whole.as_of
+    assert np.diff(asked.histories.indptr).tolist() == [2] * 40
+    row, item = asked.relevant.nonzero()
+    np.testing.assert_array_equal(row, np.arange(40))
+    ids = sorted(asked.before.items.ids[int(each)] for each in item)
+    assert ids == sorted(f"i{user % 3:03d}" for user in range(40))
+
+
+def test_what_is_new_was_never_bought_before() -> None:
+    asked = asked_of(log_of([[(0, 1), (1, 2), (0, 50), (2 + user % 3, 51)] for user in range(40)]))
+    assert len(asked.new.rows) == 40
+    assert (asked.wanted.relevant[:, [0]].sum(), asked.new.relevant[:, [0]].sum()) == (40, 0)
+    assert asked.new.relevant.sum() == 40

@@ -99,10 +99,10 @@ class Halving:
     def run(self, candidates: Sequence[Candidate]) -> Found:
         """Try them, and choose."""
         self.floors = {each.label for each in candidates if each.model == FLOOR}
-        asked = len(self.question.users)
+        asked = len(self.question)
         if asked < FEWEST:
-            return self._found(candidates, (), None, f"{asked} shoppers of the earlier days {self.question.about} "
-                               f"anything in the later ones, {FEWEST} are needed to tell models apart")  # fmt: skip
+            why = f"only {asked} shoppers came again in the later days, {FEWEST} are needed to tell models apart"
+            return self._found(candidates, (), None, why)
         alive, last = list(candidates), dict[str, _Judged]()
         for place, share in enumerate(self.question.shares):
             judged = self._rung(alive, share, self.question.shares[place + 1 :])

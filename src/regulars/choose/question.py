@@ -12,11 +12,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Indices, Mask, Matrix
+from regulars.core.clock import Instant
 from regulars.core.data import EVENT_TYPES, PURCHASE, Dataset, Histories, IdMap, Shown, Users
 from regulars.core.rng import generator
 from regulars.core.settings import FeedbackSettings
 from regulars.evaluate import metrics
-from regulars.evaluate.split import Target, sample, targets
+from regulars.evaluate.split import sample, targets
+from regulars.models.sequences import LIKING
 
 K = 20  # cut-off of the NDCG that decides
 ASKED = 2000  # shoppers asked for, at most
@@ -44,16 +46,20 @@ class Question:
     """Days to learn from, and shoppers asked about the days after them."""
 
     before: Dataset
-    users: Indices  # (n,) rows of `before`
+    histories: Histories  # (n,) what is known of the asked shoppers
+    now: Instant  # when they are asked
     relevant: Matrix  # (n, n_items) what they went on to take
     bought: Matrix  # (n, n_items) what they had bought before
-    about: str  # purchases, or everything that says liking
+    about: str  # what that was, as a report says it
     seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.histories)
 
     @cached_property
     def wanted(self) -> Wanted:
         """All that was taken: what decides."""
-        return Wanted(np.arange(len(self.users), dtype=np.int32), self.relevant)
+        return Wanted(np.arange(len(self), dtype=np.int32), self.relevant)
 
     @cached_property
     def new(self) -> Wanted:
@@ -62,11 +68,6 @@ class Question:
         fresh.eliminate_zeros()
         rows = np.flatnonzero(np.diff(fresh.indptr)).astype(np.int32)
         return Wanted(rows, fresh[rows])
-
-    @property
-    def histories(self) -> Histories:
-        """What the asked shoppers had done before."""
-        return self.before.histories(self.users)
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -88,19 +89,41 @@ class Question:
 def question(after: Dataset, before: Dataset, feedback: FeedbackSettings, seed: int) -> Question:
     """Ask shoppers of `before` for what they bought until `after.as_of`.
 
-    Where fewer than 30 bought anything, for whatever they liked: views count in a log that knows of no purchases.
+    Where fewer than 30 bought anything: for whatever they liked, as views count in a log that knows of no purchases.
+    Where fewer than 30 came back at all: visitors who were not there before, for the last thing of their visit.
     """
-    bought, liked = (
-        sample(targets(after, before, feedback, kinds), ASKED, generator(seed, "asked")).subsets["all"]
-        for kinds in ((PURCHASE,), _liked(after))
-    )
-    asks, about = (bought, "bought") if len(bought.users) >= FEWEST else (liked, "took or looked at")
-    return _of(asks, before, about, seed)
+    rng = generator(seed, "asked")
+    for kinds, about in (((PURCHASE,), "bought in the days after"), (_liked(after), "took or looked at later")):
+        asks = sample(targets(after, before, feedback, kinds), ASKED, rng).subsets["all"]
+        bought = before.matrix(PURCHASE, count=True)[asks.users]
+        known = before.histories(asks.users)
+        found = Question(before, known, before.as_of, asks.relevant[asks.users], bought, about, seed)
+        if len(found) >= FEWEST:
+            return found
+    visits = _visits(after, before, seed)
+    return visits if len(visits) >= FEWEST else found
 
 
-def _of(target: Target, before: Dataset, about: str, seed: int) -> Question:
-    bought = before.matrix(PURCHASE, count=True)[target.users]
-    return Question(before, target.users, target.relevant[target.users], bought, about, seed)
+def _visits(after: Dataset, before: Dataset, seed: int) -> Question:
+    """New visitors between the two instants: what they did but for the last thing, and that."""
+    rows = after.interactions
+    item_idx = before.items.ids.index(after.items.ids.ids, "skip")[rows.item_idx]
+    unknown = before.users.keys.index(after.users.keys.ids, "skip") < 0
+    keep = (rows.at > before.as_of) & unknown[rows.user_idx] & (item_idx >= 0) & (rows.weight > 0) & LIKING[rows.kind]
+    visited = replace(rows[keep], item_idx=item_idx[keep])
+    ends = np.flatnonzero(np.diff(visited.user_idx, append=-1))  # rows stand by user, in the order of time
+    ends = ends[np.bincount(visited.user_idx, minlength=1)[visited.user_idx[ends]] > 1]
+    if len(ends) > ASKED:
+        ends = np.sort(generator(seed, "visits").choice(ends, ASKED, replace=False))
+    first = np.ones(len(visited), dtype=np.bool_)
+    first[ends] = False
+    shown = replace(after, items=before.items, interactions=visited[first])
+    wanted = np.arange(len(ends)), visited.item_idx[ends]
+    shape = len(ends), len(before.items)
+    relevant = sp.csr_array((np.ones(len(ends), dtype=np.float32), wanted), shape=shape)
+    histories = shown.histories(visited.user_idx[ends])
+    about = "came to last, in visits of people not known before"
+    return Question(before, histories, after.as_of, relevant, sp.csr_array(shape, dtype=np.float32), about, seed)
 
 
 def _liked(data: Dataset) -> tuple[int, ...]:

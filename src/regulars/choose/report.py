@@ -23,7 +23,7 @@ def to_values(found: Found, at: Instant) -> dict[str, Any]:
     """Everything of a search as plain values."""
     asked, budget = found.question, found.budget
     return {
-        "at": format_instant(at), "shoppers_asked": len(asked.users), "about": asked.about,
+        "at": format_instant(at), "shoppers_asked": len(asked), "about": asked.about,
         "until": format_instant(asked.before.as_of), "shoppers": len(asked.before.users),
         "items": len(asked.before.items), "interactions": len(asked.before.interactions),
         "shares": list(asked.shares),
@@ -108,9 +108,9 @@ def _head(values: Values) -> list[str]:
     shares = ", then ".join(share_text(share) for share in values["shares"])
     lines = [
         f"{values['shoppers_asked']:,} shoppers were asked about: each setting ranked all {values['items']:,} items",
-        f"for them as of {values['until']}, and was held against what they {values['about']} in the days after.",
-        f"Until then it had learned from {values['shoppers']:,} shoppers ({shares}) with {values['interactions']:,}",
-        "interactions.", "",
+        f"for them, having learned until {values['until']}, and was held against what they {values['about']}.",
+        f"There are {values['shoppers']:,} shoppers with {values['interactions']:,} interactions to learn from:",
+        f"{shares}.", "",
         f"Of a budget of {seconds_text(values['budget_s'])} the choice had {seconds_text(values['choice_s'])}",
         f"and used {seconds_text(values['seconds'])}:",
         f"{n_tried(values)} of {len(values['tried'])} settings were tried.",

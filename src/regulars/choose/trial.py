@@ -101,7 +101,7 @@ class Bench:
 
 def lists_of(model: Model, question: Question) -> tuple[Lists, Lists]:
     """The best items of a fitted model for everyone asked, and for those of `new` without what they had bought."""
-    histories, bought, now = question.histories, question.bought, question.before.as_of
+    histories, bought, now = question.histories, question.bought, question.now
     parts: list[tuple[Lists, Lists]] = []
     for start, batch in model.batches(histories):
         scores = model.score(batch, now)
