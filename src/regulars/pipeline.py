@@ -35,7 +35,7 @@ from regulars.evaluate.offline import Ranker, Row
 from regulars.evaluate.split import Targets, sample, targets
 from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
-from regulars.models.base import Model
+from regulars.models.base import Model, Warm
 from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
@@ -152,7 +152,7 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
             verdict = gate_verdict(rankers, trial.targets, theirs, settings.train.seed)
     with watch.step("fit", "Fitting on everything"):
         blend = blend_after(trial, learned)
-        models, left_out = fit_models(settings, full)
+        models, left_out = fit_models(settings, full, app.versions.load_sound() if settings.train.warm else None)
     with watch.step("publish", "Publishing"):
         facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
                  "left_out": left_out, "events": len(full.interactions), "seconds": dict(watch.seconds),
@@ -212,16 +212,24 @@ def ranking_settings(settings: Settings) -> dict[str, Any]:
 # --- fitting
 
 
-def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dict[str, str]]:
-    """Fit every model of the settings, some at a time; those that cannot are left out, with the reason."""
+def fit_models(
+    settings: Settings, data: Dataset, last: Bundle | None = None
+) -> tuple[dict[str, Model], dict[str, str]]:
+    """Fit every model of the settings, some at a time; those that cannot are left out, with the reason.
+
+    Models go on from those of `last` where their settings are the same; a trial's may not: it has seen later days.
+    """
     fitted: dict[str, Model] = {}
     left_out: dict[str, str] = {}
+    places = None if last is None else last.items.index(data.items.ids.ids, "skip")
 
     def fit(name: str) -> Model:
         model = make_model(name, settings.models.get(name))
         need = model.estimate_mb(data.shape, len(data.interactions))
         if need > settings.train.memory_mb:
             raise InputError(name, got=f"about {need:,.0f} MB", wanted=f"{settings.train.memory_mb} MB at most")
+        if last is not None and places is not None and name in last.models:
+            model.warm = Warm(last.models[name], places)
         return model.fit(data, generator(settings.train.seed, "fit", name))
 
     with threadpool_limits(1), ThreadPoolExecutor(settings.train.threads or 2) as pool:

@@ -21,6 +21,7 @@ from regulars.core.clock import DAY, ManualClock
 from regulars.core.errors import RegularsError
 from regulars.core.settings import load_settings
 from regulars.evaluate.gate import Verdict
+from regulars.models.als import ALS
 from regulars.pipeline import evaluate_once, train_once
 
 OWN = {"train.models": "trending,item-knn,ease", "train.threads": 1, "train.holdout": "6d"}
@@ -175,3 +176,27 @@ def test_odd_logs_end_with_an_answer(log: Callable[[], Rows], tmp_path: Path) ->
         assert app.bundle() is not None
         if not report.choice["chosen"]:
             assert "shoppers" in report.choice["why"]
+
+
+def test_a_retrain_goes_on_from_the_version_that_serves(copy: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last fit does: the gate's trial must not know the days that it is judged by."""
+    own = {"train.models": "popular,als", "train.budget": "0s"}
+    epochs: list[int] = []
+    passes = ALS.passes
+
+    def counted(model: ALS, *given: Any) -> Iterator[Any]:
+        epochs.append(0)
+        for each in passes(model, *given):
+            epochs[-1] += 1
+            yield each
+
+    monkeypatch.setattr(ALS, "passes", counted)
+    with opened(copy, **own) as app:
+        train_once(app, gate=False)
+        train_once(app, gate=False)
+    cold = ALS().epochs
+    assert epochs[:3] == [cold] * 3  # two trials and a first fit
+    assert epochs[3] < cold
+    with opened(copy, **own, **{"train.warm": False}) as app:
+        train_once(app, gate=False)
+    assert epochs[4:] == [cold] * 2
