@@ -135,10 +135,11 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
     choice, told = last_choice(app.versions, settings), None
     if settings.train.budget:
         with watch.step("choose", "Choosing models and settings, by days that the gate does not judge"):
-            after, older = cleaning.as_of(cut), cleaning.as_of(cut - holdout(full, settings))
-            found = search(after, older, settings, Budget.of(settings, gated, app.versions), say=watch.say)
+            days = cleaning.as_of(cut), cleaning.as_of(cut - holdout(full, settings))
+            found = search(*days, settings, Budget.of(settings, gated, app.versions), say=watch.say)
             told = report.keep(found, app.clock.now(), app.home)
             choice = Choice.of(found.chosen, settings, told["report"]) if found.chosen else choice
+            del days, found  # with the data that they hold
     settings = settings if choice is None else choice.applied(settings)
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
     with watch.step("trial", "Fitting without the last days"):
