@@ -14,7 +14,7 @@ from regulars.choose.budget import Budget
 from regulars.choose.halving import BEATEN, CHOSEN, FAILED, LEFT_OUT, Found, Halving, Tried
 from regulars.choose.question import Question
 from regulars.choose.space import Candidate, candidates
-from regulars.choose.trial import Bench
+from regulars.choose.trial import Bench, Outcome
 from regulars.core.clock import DAY
 from regulars.core.settings import Settings
 
@@ -147,12 +147,33 @@ def test_fits_that_follow_are_paid_for(asked: Question) -> None:
     assert chosen(found) == {"popular", "ease"}
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.01])
-def test_no_time_changes_nothing_and_says_so(asked: Question, seconds: float) -> None:
+@pytest.mark.parametrize(("seconds", "why"), [(0.0, "take the whole of the budget"), (0.01, "nothing but popular")])
+def test_no_time_changes_nothing_and_says_so(asked: Question, seconds: float, why: str) -> None:
     costs = {"popular": 0.01, "ease": 1.0}
     found, _ = by_table(asked, costs, dict.fromkeys(costs, 0.5), seconds)
     assert found.chosen == ()
-    assert "nothing but popular could be tried" in found.why
+    assert why in found.why
+
+
+class Stuck(Table):
+    """The floor hangs on a third of the shoppers until it is stopped: nothing has time after that."""
+
+    def run(self, candidate: Candidate, share: float, limit_s: float) -> Outcome:
+        if candidate.label == "popular" and share == 1 / 3:
+            self.clock.at += limit_s
+            return Outcome(trouble=f"stopped after {limit_s:.1f} s")
+        return super().run(candidate, share, limit_s)
+
+
+def test_what_time_left_behind_takes_part_with_what_it_showed(asked: Question) -> None:
+    """A choice of the few that time favoured would be no choice by evidence: als was far the best on a ninth."""
+    costs, quality = {"popular": 0.1, "ease": 1.0, "als": 1.0}, {"popular": 0.1, "ease": 0.3, "als": 0.9}
+    clock = Hand()
+    table = Stuck(asked, clock, costs, quality)
+    found = Halving(asked, table, Budget(100.0), clock, memory_mb=MEMORY).run([Candidate(name) for name in costs])
+    assert {share for _, share, _ in table.asked} == {1 / 9}
+    assert chosen(found) == {"popular", "als"}
+    assert clock.at <= 50.0
 
 
 def test_too_few_shoppers_tell_nothing() -> None:

@@ -97,7 +97,7 @@ def test_a_terminal_gets_a_short_table(found: Found) -> None:
 def test_nothing_chosen_is_said_everywhere() -> None:
     asked, clock = asked_of(blocks()), Hand()
     table = Table(asked, clock, {"popular": 1.0, "ease": 1.0}, QUALITY)
-    none = Halving(asked, table, Budget(0.0), clock, memory_mb=300).run([Candidate("popular"), Candidate("ease")])
+    none = Halving(asked, table, Budget(0.001), clock, memory_mb=300).run([Candidate("popular"), Candidate("ease")])
     values = report.to_values(none, AT)
     for text in (report.to_markdown(values), report.short(values)):
         assert "nothing but popular could be tried in 0.0 s" in text

@@ -103,15 +103,14 @@ class Halving:
         if asked < FEWEST:
             why = f"only {asked} shoppers came again in the later days, {FEWEST} are needed to tell models apart"
             return self._found(candidates, (), None, why)
-        alive, last = list(candidates), dict[str, _Judged]()
+        alive, known = list(candidates), dict[str, _Judged]()
         for place, share in enumerate(self.question.shares):
             judged = self._rung(alive, share, self.question.shares[place + 1 :])
-            if last and _only_floor(judged):
-                break  # there was no time for more: the rung before decides
-            last = judged
+            known |= judged
             if share < 1.0:
-                alive = self._survivors(judged, share)
-        return self._choose(candidates, last)
+                alive = self._survivors(judged, share) if judged else []
+        fair = {label: each for label, each in known.items() if self.fates.get(label, ("", ""))[0] != BEATEN}
+        return self._choose(candidates, fair)
 
     # --- one rung
 
@@ -164,12 +163,11 @@ class Halving:
         need = self.estimate_mb(candidate)
         if need > self.memory_mb:
             return f"would need about {need:,.0f} MB, [train] memory_mb allows {self.memory_mb:,.0f}"
-        left, stopped = ends - self.clock(), self.stopped.get(candidate.model)
-        if stopped is not None:
+        left, wants = ends - self.clock(), self.costs.trial_s(candidate.label, share)
+        if wants is None and (stopped := self.stopped.get(candidate.model)):
             return f"the trial of {stopped} came to nothing"
         if left <= 0:
             return f"no time was left to try it on {_share(share)}"
-        wants = self.costs.trial_s(candidate.label, share)
         if wants is not None and wants > left:
             return f"would take about {wants:.1f} s on {_share(share)}, {left:.1f} s were left"
         return self._too_dear(candidate.label)
@@ -217,13 +215,19 @@ class Halving:
         return [judged[label].candidate for label in kept]
 
     def _best(self, judged: Mapping[str, _Judged]) -> dict[str, str]:
-        """Model -> label of its best setting, of those whose fits after the choice would end in time."""
+        """Model -> label of its best setting, of those whose fits after the choice would end in time.
+
+        What came further was better on its way: it goes before what time left behind.
+        """
         best: dict[str, str] = {}
         for label, each in judged.items():
             if self._afford([label]):
                 model = each.candidate.model
-                best[model] = max(best.get(model, label), label, key=lambda name: judged[name].mean)
+                best[model] = max(best.get(model, label), label, key=lambda name: self._standing(judged[name]))
         return best
+
+    def _standing(self, one: _Judged) -> tuple[float, float]:
+        return self.trials[one.candidate.label][-1].share, one.mean
 
     def _places(self, judged: Mapping[str, _Judged], best: Mapping[str, str]) -> Places:
         """Who has a place among the best settings: for all that was taken, then for what was new to shoppers.
@@ -257,9 +261,11 @@ class Halving:
     # --- the end
 
     def _choose(self, candidates: Sequence[Candidate], judged: Mapping[str, _Judged]) -> Found:
-        """The blend of the last rung, with a line for everybody in it."""
-        if _only_floor(judged):
+        """Who has a place among those that were not beaten, on the largest share that time let each of them see."""
+        if all(each.candidate.model == FLOOR for each in judged.values()):
             why = f"nothing but {FLOOR} could be tried in {self.budget.choice_s:.1f} s"
+            if not self.budget.choice_s:
+                why = "the fits that follow a choice take the whole of the budget"
             return self._found(candidates, (), None, why)
         best = self._best(judged)
         if not best:
@@ -269,7 +275,8 @@ class Halving:
         floor = next(each for each in candidates if each.model == FLOOR)
         if floor not in picked:
             picked.append(floor)
-        self.fates |= {label: self._fate(one, places, judged, best) for label, one in judged.items()}
+        fates = {label: self._fate(one, places, judged, best) for label, one in judged.items()}
+        self.fates = fates | self.fates  # whom time left behind, time left behind
         self.fates |= {each.label: (CHOSEN, _why(each, places)) for each in picked}
         total = intervals(places.every.ndcg[:, None], generator(self.question.seed, "choose", "total"))[0]
         return self._found(candidates, tuple(picked), total, f"{len(picked)} of {len(candidates)} settings")
@@ -277,7 +284,7 @@ class Halving:
     def _fate(
         self, one: _Judged, places: Places, judged: Mapping[str, _Judged], best: Mapping[str, str]
     ) -> tuple[str, str]:
-        """Why one of the last rung was not chosen."""
+        """Why one that came to the end was not chosen."""
         label, winner = one.candidate.label, best.get(one.candidate.model)
         if winner is None:
             return LEFT_OUT, self._too_dear(label)
@@ -316,10 +323,6 @@ def _why(one: Candidate, places: Places) -> str:
             if place == 0 and not what:
                 return "no other is shown to be better" if one.model == FLOOR else "the best alone"
     return "the floor, always kept"
-
-
-def _only_floor(judged: Mapping[str, _Judged]) -> bool:
-    return all(each.candidate.model == FLOOR for each in judged.values())
 
 
 def _third(n: int) -> int:
