@@ -37,6 +37,7 @@ BENCHES = {
     "sequence-serving": ("sequence_serving", "1 minute"),
     "diginetica": ("sessions", "5 minutes, 25 for sasrec, and hours for gru4rec"),
     "retailrocket-sessions": ("sessions", "2 minutes, and hours for gru4rec"),
+    "warm-retrain": ("warm_retrain", "10 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),
