@@ -53,7 +53,7 @@ test-quick: .stamps/test
 # Every table of docs/benchmarks.md: most of a day. One: python bench/run.py NAME --data DIR --save
 BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sports diginetica retailrocket-sessions tafeng \
   retailrocket-funnel cold-start transfer als-speed knn-speed topk-speed csr-speed \
-  sequence-serving defaults practice-shop crash stages
+  sequence-serving warm-retrain defaults practice-shop crash stages
 
 bench: .stamps/test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

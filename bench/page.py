@@ -49,6 +49,7 @@ TITLES = {
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",
+    "warm-retrain": "Retrains from the last model",
     "topk-speed": "Search among 100,000 items",
     "csr-speed": "Ten million events from Parquet to a matrix",
     "sequence-serving": "A sequence model's answer without torch",

@@ -40,6 +40,7 @@ BENCHES = {
     "retailrocket-sessions": ("sessions", "2 minutes, and hours for gru4rec"),
     "defaults": ("defaults", "10 minutes"),
     "transfer": ("transfer", "15 minutes"),
+    "warm-retrain": ("warm_retrain", "10 minutes"),
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),

@@ -171,12 +171,15 @@ def train(
     gate: Annotated[
         bool | None, typer.Option("--gate/--no-gate", help="Judge the new version before it serves.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time, such as 10m, in which to choose models and settings as well.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn from everything up to now; the new version serves unless the gate rejects it."""
     from regulars import pipeline
 
-    with _open(home) as app:
+    with _open(home, train__budget=budget) as app:
         _known_models(app.settings)
         report = pipeline.train_once(app, say=_say, gate=gate)
     _print(report.to_json() if as_json else report.text())

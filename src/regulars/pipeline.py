@@ -18,11 +18,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from regulars.app import App
+from regulars.choose import report
+from regulars.choose.budget import Budget
+from regulars.choose.choice import Choice, last_choice, live_facts
+from regulars.choose.search import search
 from regulars.clean.dataset import Cleaning
 from regulars.core.arrays import Indices, Matrix
 from regulars.core.clock import DAY, Duration, Instant, format_instant
 from regulars.core.data import Dataset
-from regulars.core.errors import InputError, ModelError, RegularsError
+from regulars.core.errors import InputError, RegularsError
 from regulars.core.rng import generator
 from regulars.core.settings import MODELS, FeedbackSettings, Settings
 from regulars.evaluate import offline
@@ -31,7 +35,7 @@ from regulars.evaluate.offline import Ranker, Row
 from regulars.evaluate.split import Beside, Targets, beside, sample, targets
 from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
-from regulars.models.base import Model
+from regulars.models.base import Model, Warm
 from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
@@ -73,6 +77,7 @@ class TrainReport:
     table: list[Row]
     left_out: Mapping[str, str]  # model -> why
     seconds: Mapping[str, float] = field(default_factory=dict)
+    choice: Mapping[str, Any] | None = None  # the report of the search, where there was one
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -83,6 +88,8 @@ class TrainReport:
         word = "serves now" if self.accepted else "was rejected by the gate; the live version stays"
         lines = [f"Version {self.version} {word}.", *(f"  {reason}" for reason in self.reasons)]
         lines += [f"  left out {name}: {why}" for name, why in self.left_out.items()]
+        if self.choice is not None:
+            lines += ["", report.short(self.choice)]
         if self.table:
             lines += ["", offline.to_markdown([short(row) for row in self.table if row["subset"] in ("all", "new")])]
         lines.append("Seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()))
@@ -100,19 +107,22 @@ class Watch:
 
     def __init__(self, say: Say | None = None) -> None:
         self.seconds: dict[str, float] = {}
-        self._say = say or log.info
+        self.say = say or log.info
 
     @contextmanager
     def step(self, name: str, text: str) -> Iterator[None]:
         """Time one step."""
-        self._say(text)
+        self.say(text)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
 
 
 def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) -> TrainReport:
-    """Learn from everything up to now; the new version serves unless the gate rejects it."""
+    """Learn from everything up to now; the new version serves unless the gate rejects it.
+
+    With `[train] budget` models and their settings are chosen first; without, the live version's choice is repeated.
+    """
     watch, settings = Watch(say), app.settings
     with watch.step("clean", "Cleaning the log"):
         app.journal.compact(COMPACT_ROWS)
@@ -123,6 +133,15 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         learned = lessons(recent_attribution(cleaning, settings.feedback, full.as_of), settings, full.as_of)
     cut = full.as_of - holdout(full, settings)
     gated = settings.train.gate if gate is None else gate
+    choice, told = last_choice(app.versions, settings), None
+    if settings.train.budget:
+        with watch.step("choose", "Choosing models and settings, by days that the gate does not judge"):
+            days = cleaning.as_of(cut), cleaning.as_of(cut - holdout(full, settings))
+            found = search(*days, settings, Budget.of(settings, gated, app.versions), say=watch.say)
+            told = report.keep(found, app.clock.now(), app.home)
+            choice = Choice.of(found.chosen, settings, told["report"]) if found.chosen else choice
+            del days, found  # with the data that they hold
+    settings = settings if choice is None else choice.applied(settings)
     rows, verdict = [], Verdict(True, ("the gate is off",), ())
     with watch.step("trial", "Fitting without the last days"):
         trial = make_trial(cleaning, settings, full, cut, learned, blended=gated)
@@ -134,22 +153,23 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
             theirs = live_scores(app, cleaning, full, trial, rankers, learned)
             verdict = gate_verdict(rankers, trial.targets, theirs, settings.train.seed)
     with watch.step("fit", "Fitting on everything"):
-        models, left_out = fit_models(settings, full)
+        models, left_out = fit_models(settings, full, app.versions.load_sound() if settings.train.warm else None)
     with watch.step("rank", "Learning how to rank from the last days"):
         ranking = keep_sources(ranking_after(trial, learned), models)
     with watch.step("publish", "Publishing"):
         facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
-                 "left_out": left_out, "events": len(full.interactions), "ranker": ranking.report}  # fmt: skip
+                 "left_out": left_out, "events": len(full.interactions), "ranker": ranking.report,
+                 "seconds": dict(watch.seconds), "choice": None if choice is None else choice.to_json()}  # fmt: skip
         bundle = Bundle(
             version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
             blend=ranking.blend, item_facts=ItemFacts.of(full), offset=cleaning.offset, trained_at=full.as_of,
-            settings_hash=settings.ranking_hash(), facts=facts, hybrid=ranking.hybrid,
+            settings_hash=app.settings.ranking_hash(), facts=facts, hybrid=ranking.hybrid,
             beside=ranking.beside,
         )  # fmt: skip
         if verdict.accepted:
             app.versions.publish(bundle, settings.train.keep)
         app.refold(cleaning, full)
-    return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds)
+    return TrainReport(bundle.version, verdict.accepted, verdict.reasons, rows, left_out, watch.seconds, told)
 
 
 def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
@@ -163,8 +183,9 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
         full, _ = cleaning.whole()
         _need_events(full)
     with watch.step("trial", "Fitting without the last days"):
-        cut = full.as_of - holdout(full, app.settings)
-        trial = make_trial(cleaning, app.settings, full, cut, Lessons(), blended=True)
+        choice = last_choice(app.versions, app.settings)
+        settings = app.settings if choice is None else choice.applied(app.settings)
+        trial = make_trial(cleaning, settings, full, full.as_of - holdout(full, settings), Lessons(), blended=True)
     with watch.step("judge", "Ranking for the shoppers of the last days"):
         rows = table_of(trial, rankers_of(trial))
     for row in rows:
@@ -202,16 +223,24 @@ def ranking_settings(settings: Settings) -> dict[str, Any]:
 # --- fitting
 
 
-def fit_models(settings: Settings, data: Dataset) -> tuple[dict[str, Model], dict[str, str]]:
-    """Fit every model of the settings, some at a time; those that cannot are left out, with the reason."""
+def fit_models(
+    settings: Settings, data: Dataset, last: Bundle | None = None
+) -> tuple[dict[str, Model], dict[str, str]]:
+    """Fit every model of the settings, some at a time; those that cannot are left out, with the reason.
+
+    Models go on from those of `last` where their settings are the same; a trial's may not: it has seen later days.
+    """
     fitted: dict[str, Model] = {}
     left_out: dict[str, str] = {}
+    places = None if last is None else last.items.index(data.items.ids.ids, "skip")
 
     def fit(name: str) -> Model:
         model = make_model(name, settings.models.get(name))
         need = model.estimate_mb(data.shape, len(data.interactions))
         if need > settings.train.memory_mb:
             raise InputError(name, got=f"about {need:,.0f} MB", wanted=f"{settings.train.memory_mb} MB at most")
+        if last is not None and places is not None and name in last.models:
+            model.warm = Warm(last.models[name], places)
         return model.fit(data, generator(settings.train.seed, "fit", name))
 
     with threadpool_limits(1), ThreadPoolExecutor(settings.train.threads or 2) as pool:
@@ -359,15 +388,10 @@ def live_scores(
     app: App, cleaning: Cleaning, full: Dataset, trial: Trial, rankers: Mapping[str, Ranker], learned: Lessons
 ) -> dict[str, Any] | None:
     """What the live version's settings reach when they are fitted on the same days; None: nothing is live yet."""
-    name = app.versions.current()
-    try:
-        about = app.versions.about(name) if name else None
-    except ModelError as error:
-        log.warning("the live version cannot be judged against: %s", error)
-        about = None
-    if about is None:
+    facts = live_facts(app.versions)
+    if facts is None:
         return None
-    before = settings_of(app.settings, about["facts"].get("settings", {}))
+    before = settings_of(app.settings, facts.get("settings", {}))
     if before.ranking_hash() == trial.settings.ranking_hash():
         return offline.score_by_shopper(rankers[SLATE], trial.targets)
     other = make_trial(cleaning, before, full, trial.before.as_of, learned, blended=True)

@@ -133,6 +133,7 @@ def examine(app: App) -> dict[str, Any]:
         "decisions": len(app.journal.snapshot().records("decision")),
         "rules": [asdict(rule) for rule in report.rules],
         "versions": app.versions.names(), "current": app.versions.current(), "quarantine": quarantine,
+        "choice": (about or {}).get("facts", {}).get("choice"),
     }  # fmt: skip
     findings["warnings"] = ([damage] if damage else []) + _warnings(app, dataset, about)
     return findings
@@ -164,13 +165,14 @@ def _warnings(app: App, dataset: Dataset, about: dict[str, Any] | None) -> list[
 
 
 def _doctor_lines(app: App, findings: dict[str, Any], settings: bool) -> list[str]:
-    current = findings["current"] or "none"
+    current, choice = findings["current"] or "none", findings["choice"]
     lines = [
         f"{app.settings.shop.name} in {app.home}",
         f"  journal up to {findings['journal_offset']:,}; {findings['shoppers']:,} shoppers, "
         f"{findings['items']:,} items, {findings['interactions']:,} interactions, "
         f"{findings['decisions']:,} decisions",
         f"  serving version {current}, kept: {', '.join(findings['versions']) or 'none'}",
+        *([f"  models chosen by evidence: {', '.join(choice['models'])} ({choice['report']})"] if choice else []),
         f"  quarantine files: {len(findings['quarantine'])}",
         "", "Cleaning", f"  {'rule':22}{'touched':>12}{'dropped':>12}  what it does",
     ]  # fmt: skip

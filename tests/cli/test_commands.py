@@ -87,6 +87,25 @@ def test_train_says_each_step_on_stderr_and_the_result_on_stdout(run: Run, train
     assert "wanted an older version" in last.err
 
 
+def test_a_budget_chooses_and_the_doctor_says_what(run: Run, trained: Path, tmp_path: Path) -> None:
+    """Trials in a process of their own; how many of them 30 s hold is left open, that it ends is not."""
+    home = tmp_path / "shop"
+    shutil.copytree(trained, home)
+    (home / "regulars.toml").write_text(
+        (home / "regulars.toml").read_text() + "\n[models.item-knn]\nk = 30\n", encoding="utf-8"
+    )
+    done = run("train", "--budget", "30s", "--json", "--home", home)
+    assert done.code == 0, done.err
+    told = json.loads(done.out)["choice"]
+    assert told["budget_s"] == 30.0
+    assert told["seconds"] < 60
+    assert (home / told["report"]).exists()
+    assert {each["params"]["k"] for each in told["tried"] if each["model"] == "item-knn"} == {30}
+    doctor = run("doctor", "--home", home).out
+    assert ("models chosen by evidence" in doctor) == bool(told["chosen"] and json.loads(done.out)["accepted"])
+    assert run("train", "--budget", "ten", "--home", home).code == 2
+
+
 def test_evaluate_prints_a_table_json_and_a_chart(run: Run, trained: Path, tmp_path: Path) -> None:
     chart = tmp_path / "chart.html"
     done = run("evaluate", "--models", "popular,repeat", "--plot", chart, "--home", trained)

@@ -122,7 +122,9 @@ class TrainSettings:
         ("popular", "trending", "repeat", "item-knn", "ease", "als", "content"), "candidate models, by name"
     )
     every: Span = _setting(Span(0), "serve retrains this often; 0s = never")
+    budget: Span = _setting(Span(0), "time of a training that chooses models and their settings; 0s = no search")
     holdout: Span = _setting(Span(0), "last days kept for the gate; 0s = a tenth of the log, 1 to 28 days")
+    warm: bool = _setting(True, "fits of equal settings go on from the version that serves, where a model can")
     gate: bool = _setting(True, "a new model must not lose against the live one and popularity")
     seed: int = _setting(0, "seed of every fit and draw", low=0)
     threads: int = _setting(0, "threads of a fit; 0 = all cores", low=0)
@@ -191,7 +193,7 @@ class Settings:
         parts = {name: asdict(getattr(self, name)) for name in ("clean", "profiles", "train", "rank")}
         for name in ("explore", "epsilon", "temperature", "explore_positions", "explore_pool"):
             del parts["rank"][name]
-        for name in ("every", "gate", "keep", "threads", "memory_mb"):
+        for name in ("every", "budget", "warm", "gate", "keep", "threads", "memory_mb"):
             del parts["train"][name]
         del parts["clean"]["memory"]
         if self.models:

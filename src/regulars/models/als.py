@@ -70,20 +70,31 @@ class ALS(Model):
         self.epochs, self.solver, self.threads = epochs, solver, threads
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """Both sides' factors with the copies that turn them, and the matrix both ways."""
-        return (16 * sum(shape) * self.factors + 40 * nnz) / 1e6
+        """Both sides' factors with a rounded copy of one, and the matrix both ways."""
+        return (8 * sum(shape) * self.factors + 24 * nnz) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         self.fit_watched(data.user_items, rng, None)
 
     def fit_watched(self, user_items: Matrix, rng: np.random.Generator, watch: Watch | None) -> None:
-        """Run the epochs; `watch(epoch, loss)` is called after each with the exact loss, which costs a pass."""
+        """Run the epochs; `watch(epoch, loss)` is called after each with the exact loss, which costs a pass.
+
+        A warm start goes on until an epoch moves the factors no further than the last one of the last fit did.
+        """
+        still = float(getattr(self.warm.model, "moved_", 0.0)) if self.warm else 0.0
+        spectrum: NDArray[Any] = np.zeros(self.factors)
+        moved = 0.0
         for epoch, (x, y) in enumerate(self.passes(user_items, rng)):
             if watch is not None:
                 watch(epoch, self.loss(user_items, x, y))
+            before, spectrum = spectrum, np.linalg.eigvalsh(gram_of(y))  # the same however the factors are turned
+            moved = float(np.linalg.norm(spectrum - before)) / max(float(np.linalg.norm(spectrum)), 1e-30)
+            if epoch and moved <= still:
+                break
         self.item_factors_ = y
         self.gram_ = gram_of(y)
         self.spread_ = spread_of(x)
+        self.moved_ = max(moved, still)
 
     def passes(self, user_items: Matrix, rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
         """Both sides' factors after each epoch, as they are: the next one changes them in place."""
@@ -91,8 +102,11 @@ class ALS(Model):
         n_users, n_items = user_items.shape
         x, y = aligned((n_users, self.factors)), aligned((n_items, self.factors))
         y[:] = rng.normal(0.0, 0.1 / np.sqrt(self.factors), y.shape)
+        if self.warm is not None:
+            self.warm.rows("item_factors_", y)
         for epoch in range(self.epochs):
-            tolerance = ENOUGH if epoch == self.epochs - 1 else max(ENOUGH, FIRST * 0.5**epoch)
+            near = self.warm is not None or epoch == self.epochs - 1
+            tolerance = ENOUGH if near else max(ENOUGH, FIRST * 0.5**epoch)
             with threadpool_limits(limits=self.threads or all_cores(), user_api="blas"):
                 x, y = self._half(users, x, y, tolerance)
                 y, x = self._half(items, y, x, tolerance)

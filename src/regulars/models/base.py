@@ -10,9 +10,11 @@ import difflib
 import hashlib
 import inspect
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Self, overload
@@ -27,6 +29,8 @@ from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, SettingError, Unsupported
 from regulars.core.topk import NOTHING, top_k
 from regulars.models.known import NAMES, Known, dataset_from
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -79,12 +83,35 @@ def dense(cells: Cells, n_items: int, elsewhere: float) -> Scores:
     return scores
 
 
+@dataclass(frozen=True)
+class Warm:
+    """A model that was fitted before, and where each item of the data to come stands in it."""
+
+    model: Model
+    places: Indices  # (n_items,) rows of the last model, -1 = it did not know the item
+
+    def suits(self, model: Model, n_items: int) -> bool:
+        """Whether this is a fitted model of the same kind and settings, that knew some of the items."""
+        last = self.model
+        if type(last) is not type(model) or last.get_params() != model.get_params() or not hasattr(last, "n_items_"):
+            return False
+        known = self.places[self.places >= 0]
+        return len(self.places) == n_items and len(known) > 0 and int(known.max()) < last.n_items_
+
+    def rows(self, name: str, fresh: Floats) -> Floats:
+        """`fresh (n_items, ...)` with the last model's array `name` in the rows of items that it knew."""
+        known = self.places >= 0
+        fresh[known] = getattr(self.model, name)[self.places[known]]
+        return fresh
+
+
 class Model(ABC):
     """Base of every model: `_fit` and `score` are all that one has to write."""
 
     can: ClassVar[frozenset[Can]] = frozenset()
     name: ClassVar[str]  # the registry's name, exactly
     known: Known | None = None  # ids and log of a table, where the fit was on one
+    warm: Warm | None = None  # what the next fit may begin from; no part of the settings, and never saved
 
     def fit(self, data: Dataset | Any, rng: np.random.Generator | None = None) -> Self:
         """Learn from a Dataset, a table of shopper, item and time, or a users x items matrix; rng None = seed 0.
@@ -94,13 +121,14 @@ class Model(ABC):
         dataset = dataset_from(data)
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
+        if self.warm is not None and not self.warm.suits(self, len(dataset.items)):
+            log.info("%s: begins afresh: the last model is of another kind, settings or items", self.name)
+            del self.warm
         self._fit(dataset, rng if rng is not None else np.random.default_rng(0))
-        self.n_items_, self.n_users_, self.n_events_ = (
-            len(dataset.items),
-            len(dataset.users),
-            len(dataset.interactions),
-        )
+        self.n_items_, self.n_users_ = len(dataset.items), len(dataset.users)
+        self.n_events_ = len(dataset.interactions)
         self.known = Known.of(dataset)
+        vars(self).pop("warm", None)  # one fit uses it up: two generations of models are not held
         return self
 
     @abstractmethod

@@ -56,7 +56,7 @@ class ContrastiveMF(Model):
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """Both item tables with their squared gradients, and what a block of pairs and its negatives takes."""
-        block = (4 * BLOCK) * (3 * self.negatives + 8 * self.factors)
+        block = (2 * BLOCK) * (3 * self.negatives + 8 * self.factors)
         return (16 * shape[1] * self.factors + 4 * block + 16 * nnz) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:

@@ -56,10 +56,10 @@ class EASE(Model):
         self.context_weight, self.memory_mb, self.threads = context_weight, memory_mb, threads
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """The dense weights, the sparse Gram they come from with a copy, links of the rest, and the input."""
+        """The dense weights, the sparse Gram they come from, links of the rest, and the input."""
         n_items, n_dense = shape[1], self._dense(shape[1])
         pairs = min(n_items**2, nnz * nnz // max(1, shape[0]))
-        return (4 * n_dense**2 + 24 * pairs + 48 * self.k * (n_items - n_dense) + 16 * nnz) / 1e6
+        return (4 * n_dense**2 + 12 * pairs + 48 * self.k * (n_items - n_dense) + 16 * nnz) / 1e6
 
     def _dense(self, n_items: int) -> int:
         """How many items' dense weights fit the memory allowed."""

@@ -29,7 +29,7 @@ from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
 from regulars.models.base import Can, Model, check_range
 from regulars.models.history import history_weights, leading
-from regulars.models.svd import SPARE, multiply, right_vectors
+from regulars.models.svd import SPARE, block_bytes, multiply, right_vectors
 
 KINDS = ("chebyshev", "bspm", "gf-cf")
 BATCH = 96  # shoppers filtered together: rows of that many floats keep vector units busy
@@ -65,7 +65,7 @@ class GraphFilter(Model):
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The blocks of the iteration on both sides, or those of a batch, and the matrix both ways."""
-        return (4 * (shape[0] + 4 * shape[1]) * max(self.factors + SPARE, BATCH) + 40 * nnz + 12e6) / 1e6
+        return (12e6 + block_bytes(shape, max(self.factors + SPARE, BATCH)) + 40 * nnz) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         given = data.user_items

@@ -52,6 +52,10 @@ class NextBasket(Model):
         self.neighbours, self.neighbour_weight = neighbours, neighbour_weight
         self.popularity_weight, self.part = popularity_weight, part
 
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """Purchases as columns while they are sorted, shares by shopper, and the buyers of every item."""
+        return (16 * sum(shape) + 130 * nnz) / 1e6
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         baskets = _Baskets(data.histories())
         shares = self._shares(baskets)

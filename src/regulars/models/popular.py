@@ -31,6 +31,10 @@ class Popular(Model):
         self.half_life_days, self.category_share = half_life_days, category_share
         self.context_weight = context_weight
 
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """A weight of every row, and counts of the items."""
+        return (100 * shape[1] + 16 * nnz) / 1e6
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         events, n_items = data.interactions, len(data.items)
         weight = events.weight.astype(np.float64)

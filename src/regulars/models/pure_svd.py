@@ -15,7 +15,7 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Can, Model, check_range
 from regulars.models.history import history_weights
-from regulars.models.svd import SPARE, right_vectors
+from regulars.models.svd import SPARE, block_bytes, right_vectors
 
 
 class PureSVD(Model):
@@ -35,7 +35,7 @@ class PureSVD(Model):
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The blocks of the iteration on both sides, and the matrix both ways."""
-        return (4 * (shape[0] + 4 * shape[1]) * (self.factors + SPARE) + 32 * nnz + 12e6) / 1e6
+        return (12e6 + block_bytes(shape, self.factors + SPARE) + 32 * nnz) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         given = data.user_items

@@ -21,6 +21,10 @@ class Random(Model):
 
     name = "random"
 
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """Nothing: a number."""
+        return 0.001
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         self.key_ = int(rng.integers(2**63))
 

@@ -56,6 +56,11 @@ def model_class(name: str) -> type[Model]:
     return found
 
 
+def needs_torch(name: str) -> bool:
+    """Whether a fit of this model takes the extra `deep`."""
+    return MODELS.get(name, "").startswith("deep.")
+
+
 def make_model(name: str, params: Mapping[str, Any] | None = None) -> Model:
     """A model made with these of its settings, as `[models.NAME]` of a shop names them."""
     kind, given = model_class(name), dict(params or {})

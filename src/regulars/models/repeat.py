@@ -129,6 +129,10 @@ class Repeat(Model):
         check_range("repeat: recent_days", recent_days, 0.01, 3650)
         self.horizon_days, self.cuts, self.recent_days = horizon_days, cuts, recent_days
 
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """A pair of every row with its covariates, at each cut, and the design that they make together."""
+        return (16 * sum(shape) + (220 + 200 * self.cuts) * nnz) / 1e6
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         rows, labels = [], []
         span = data.as_of - int(data.interactions.at.min(initial=data.as_of))

@@ -38,6 +38,11 @@ def right_vectors(matrix: Matrix, k: int, rng: np.random.Generator, threads: int
         return block @ _leading(spectrum, turn, k)
 
 
+def block_bytes(shape: tuple[int, int], width: int) -> int:
+    """What the iteration holds beside the matrix: a block of the shoppers, three of the items, a piece of one."""
+    return width * (4 * (shape[0] + 3 * shape[1]) + 8 * min(max(shape), ROWS))
+
+
 def multiply(
     matrix: Matrix, block: Floats, out: Floats | None = None, *, scale: float = 1.0, keep: float = 0.0,
     threads: int = 1,

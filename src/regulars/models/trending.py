@@ -25,6 +25,10 @@ class Trending(Model):
         check_range("trending: window_days", window_days, 0.01, 3650)
         self.window_days = window_days
 
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """The items of the rows on either side of the window, and counts of the items."""
+        return (48 * shape[1] + 16 * nnz) / 1e6
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         events, n_items = data.interactions, len(data.items)
         liked = events.weight > 0

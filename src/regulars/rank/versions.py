@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -15,6 +16,8 @@ from weakref import WeakValueDictionary
 from regulars.core.data import IdMap
 from regulars.core.errors import ModelError, WrongUse
 from regulars.rank.bundle import FILE, Bundle, read_about
+
+log = logging.getLogger(__name__)
 
 CURRENT = "CURRENT"
 SHOP = "shop.id"
@@ -50,6 +53,14 @@ class Versions:
             raise ModelError(str(self.folder / name), got="a model of another shop", wanted="one trained here",
                              remedy="Run `regulars train`.")  # fmt: skip
         return bundle
+
+    def load_sound(self) -> Bundle | None:
+        """The bundle being served, None as well where it cannot be read: that is said, and harms no training."""
+        try:
+            return self.load_current()
+        except ModelError as error:
+            log.warning("the live version cannot be read: %s", error)
+            return None
 
     def _shop(self) -> str:
         """The mark of this shop, made when first asked for."""

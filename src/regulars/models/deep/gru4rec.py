@@ -18,6 +18,7 @@ Fit O(epochs x events x factors (factors + negatives)), score O(length factors^2
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -98,7 +99,8 @@ class GRU4Rec(Model):
         of = fingerprint(self.get_params(), events.indptr, events.item_idx)
         task = (shape, loss, self.batch)
         windows = training_windows(rest, self.length)
-        for name, array in torch_side.fit(task, windows, (asked, wanted), plan, rng, self.hooks, of).items():
+        hooks = replace(self.hooks, warm=self.warm)
+        for name, array in torch_side.fit(task, windows, (asked, wanted), plan, rng, hooks, of).items():
             setattr(self, f"{name}_", array)
 
     @classmethod

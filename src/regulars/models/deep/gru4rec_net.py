@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from regulars.core.arrays import Floats, Indices
 from regulars.models.deep import next_item
-from regulars.models.deep.layers import dropout
+from regulars.models.deep.layers import begin, dropout
 from regulars.models.deep.plan import Hooks, Plan
 from regulars.models.deep.trainer import device, seeded, train
 from regulars.models.deep.windows import Events, Windows
@@ -148,6 +149,12 @@ def fit(task: tuple[Shape, Loss, int], windows: Windows, held: tuple[Events, Ind
     shape, loss, batch = task
     with seeded(int(rng.integers(2**62))):
         net = GRU4RecNet(shape).to(device())
+    if hooks.warm is not None:
+        last: Any = hooks.warm.model
+        begin(net, hooks.warm, {
+            "items": last.items_, "gru.weight_ih_l0": last.input_.T, "gru.bias_ih_l0": last.input_bias_,
+            "gru.weight_hh_l0": last.state_.T, "gru.bias_hh_l0": last.state_bias_,
+        })  # fmt: skip
     if len(windows):
         train(net, NextClick(net, windows, held, loss, batch), plan, rng, hooks, of)
     else:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regulars.core.arrays import Matrix
+from regulars.models.base import Warm
+
+log = logging.getLogger(__name__)
 
 CELLS = 1 << 19  # scores that are held at once: they fit the cache of a core
 
@@ -22,6 +29,24 @@ def dropout(x: torch.Tensor, rate: float) -> torch.Tensor:
     words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
     return x * kept * (256 / (256 - dropped))
+
+
+def begin(net: torch.nn.Module, warm: Warm, learned: Mapping[str, NDArray[Any]]) -> None:
+    """Give a net the parameters that the last model learned; rows of `items` go by item, new ones stay random.
+
+    Where one has another shape now, all stay as they are: half a net is none.
+    """
+    state = net.state_dict()
+    if any(array.shape != tuple(state[name].shape) for name, array in learned.items() if name != "items"):
+        log.info("%s: begins afresh: its parameters have other shapes now", warm.model.name)
+        return
+    with torch.no_grad():
+        for name, array in learned.items():
+            if name == "items":
+                known = torch.as_tensor(np.flatnonzero(warm.places >= 0))
+                state[name][known] = torch.as_tensor(array[warm.places[warm.places >= 0]], device=state[name].device)
+            else:
+                state[name].copy_(torch.as_tensor(np.array(array)))
 
 
 def bag(table: torch.Tensor, rows: Matrix) -> torch.Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.core.errors import ModelError, TrainingError
+from regulars.models.base import Warm
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,12 @@ class Hooks:
     """What a caller hangs on to the next fits; no part of a model's settings, and never saved with it.
 
     `checkpoints`: a folder where each epoch's state is kept, and from where a killed training goes on.
+    `warm` is the model's own doing: `model.warm` is where a caller hangs it.
     """
 
     checkpoints: Path | None = None
     watch: Callable[[Progress], None] | None = None
+    warm: Warm | None = None  # what a net begins from, as `Model.fit` found it to suit
 
 
 NO_HOOKS = Hooks()

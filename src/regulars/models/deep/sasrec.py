@@ -15,6 +15,7 @@ is drawn; score O(layers length factors (length + factors) + n_items factors).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -115,7 +116,8 @@ class SASRec(Model):
         of = fingerprint(self.get_params(), events.indptr, events.item_idx, events.gap, *told)
         task = (shape, self.dropout, loss, self.batch)
         windows = training_windows(rest, self.length)
-        learned = torch_side.fit(task, features, windows, (asked, wanted), plan, rng, self.hooks, of)
+        hooks = replace(self.hooks, warm=self.warm)
+        learned = torch_side.fit(task, features, windows, (asked, wanted), plan, rng, hooks, of)
         for name, array in learned.items():
             setattr(self, f"{name}_", array)
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from regulars.core.arrays import Indices, Matrix
-from regulars.models.deep.layers import bag, dropout
+from regulars.models.deep.layers import bag, begin, dropout
 from regulars.models.deep.next_item import Loss, NextItem
 from regulars.models.deep.plan import Hooks, Plan
 from regulars.models.deep.trainer import device, seeded, train
@@ -124,6 +124,9 @@ def fit(task_settings: tuple[Shape, float, Loss, int], features: Matrix | None, 
     shape, dropout_rate, loss, batch = task_settings
     with seeded(int(rng.integers(2**62))):
         net = SASRecNet(shape, dropout_rate, features).to(device())
+    if hooks.warm is not None and features is None:  # an item's own vector and its features' were saved as one
+        names = [name for name in net.state_dict() if name != "told"]
+        begin(net, hooks.warm, {name: getattr(hooks.warm.model, f"{name}_") for name in names})
     if len(windows):
         train(net, NextItem(net, windows, held, loss, batch), plan, rng, hooks, of)
     else:
