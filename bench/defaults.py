@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 import online_retail
 from measure import Row, apart, chosen, clocked
-from regulars import pipeline
+from regulars import trial as trials
 from regulars.app import App
 from regulars.core.clock import ManualClock, format_instant, parse_instant
 from regulars.core.settings import Settings, load_settings
@@ -72,21 +72,21 @@ def measure(data: Path, log: str, names: Sequence[str]) -> Row:
         settings = app.settings.change(train={"models": tuple({each: 0 for name in names for each in SETS[name]})})
         cleaning = app.cleaning()
         full, _ = cleaning.whole()
-        cut = full.as_of - pipeline.holdout(full, settings)
-        before, older = cleaning.as_of(cut), cleaning.as_of(cut - pipeline.holdout(full, settings))
+        cut = full.as_of - trials.holdout(full, settings)
+        before, older = cleaning.as_of(cut), cleaning.as_of(cut - trials.holdout(full, settings))
         cost: Row = {}
         with clocked(cost):
-            fitted, _ = pipeline.fit_models(settings, before)
-        fitted_older, _ = pipeline.fit_models(settings, older)
+            fitted, _ = trials.fit_models(settings, before)
+        fitted_older, _ = trials.fit_models(settings, older)
         rows, scores = [], {}
         for name in names:
             sys.stderr.write(f"  {name} ...\n")
             some = [each for each in SETS[name] if each in fitted and each in fitted_older]
             prior = Ranking(Blend.prior(some))
-            past = pipeline.trial_of(settings, older, {each: fitted_older[each] for each in some}, prior, before)
-            ranking = pipeline.ranking_after(past, Lessons())
-            trial = pipeline.trial_of(settings, before, {each: fitted[each] for each in some}, ranking, full)
-            ranker = pipeline.slate_ranker(trial)
+            past = trials.trial_of(settings, older, {each: fitted_older[each] for each in some}, prior, before)
+            ranking = trials.ranking_after(past, Lessons())
+            trial = trials.trial_of(settings, before, {each: fitted[each] for each in some}, ranking, full)
+            ranker = trials.slate_ranker(trial)
             scores[name] = offline.score_by_shopper(ranker, trial.targets, ("all", "new"), K)
             rows += rows_of(log, name, scores, some)
     return {"rows": [{**row, **{f"all_{key}": value for key, value in cost.items()}} for row in rows]}
