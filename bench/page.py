@@ -43,6 +43,7 @@ TITLES = {
     "retailrocket-sessions": "RetailRocket, next item of a session",
     "tafeng": "Ta-Feng, next basket",
     "retailrocket-funnel": "RetailRocket, next purchase after views and carts, among 99 negatives",
+    "ratings-ml100k": "MovieLens-100K, predicted stars (the official folds)",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",
@@ -52,7 +53,18 @@ TITLES = {
     "stages": "Stages of the product",
     "crash": "Crashes",
 }
-ORDER = ("ratio", "hr", "recall", "p", "ndcg", "mrr", "phr")  # metrics in this order, the rest after them
+ORDER = (
+    "ratio",
+    "hr",
+    "recall",
+    "p",
+    "ndcg",
+    "mrr",
+    "phr",
+    "rmse",
+    "mae",
+)  # metrics in this order, the rest after them
+FALLING = {"rmse", "mae"}  # the lower the better
 COSTS = ("seconds", "cpu_seconds", "score_seconds", "threads", "peak_mb", "seeds")
 NOT_METRICS = {"model", "by", "subset", "settings", "settings_hash", "commit", "date", "command", "note", *COSTS}
 
@@ -82,10 +94,11 @@ def sorted_rows(rows: Sequence[Row]) -> list[Row]:
     """By subset, then the best first by the first metric, rows without it last."""
     subsets = list(dict.fromkeys(row.get("subset", "all") for row in rows))
     named = metrics(rows)
+    sign = 1 if named and named[0] in FALLING else -1
 
     def place(row: Row) -> tuple[int, bool, float]:
         value = row.get(named[0]) if named else None
-        return subsets.index(row.get("subset", "all")), value is None, -float(value or 0)
+        return subsets.index(row.get("subset", "all")), value is None, sign * float(value or 0)
 
     return sorted(rows, key=place)
 
