@@ -52,7 +52,7 @@ test-quick: .stamps/test
 
 # Every table of docs/benchmarks.md: most of a day. One: python bench/run.py NAME --data DIR --save
 BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sports diginetica retailrocket-sessions tafeng \
-  retailrocket-funnel ratings-ml100k als-speed knn-speed topk-speed csr-speed sequence-serving practice-shop crash stages
+  retailrocket-funnel ratings-ml100k als-speed knn-speed topk-speed csr-speed sequence-serving practice-shop crash stages growth
 
 bench: .stamps/test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

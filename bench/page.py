@@ -51,19 +51,11 @@ TITLES = {
     "csr-speed": "Ten million events from Parquet to a matrix",
     "sequence-serving": "A sequence model's answer without torch",
     "stages": "Stages of the product",
+    "growth": "How the cost of each stage grows with the log",
     "crash": "Crashes",
 }
-ORDER = (
-    "ratio",
-    "hr",
-    "recall",
-    "p",
-    "ndcg",
-    "mrr",
-    "phr",
-    "rmse",
-    "mae",
-)  # metrics in this order, the rest after them
+# metrics in this order, the rest after them
+ORDER = ("ratio", "hr", "recall", "p", "ndcg", "mrr", "phr", "rmse", "mae")
 FALLING = {"rmse", "mae"}  # the lower the better
 COSTS = ("seconds", "cpu_seconds", "score_seconds", "threads", "peak_mb", "seeds")
 NOT_METRICS = {"model", "by", "subset", "settings", "settings_hash", "commit", "date", "command", "note", *COSTS}

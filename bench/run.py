@@ -41,6 +41,7 @@ BENCHES = {
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),
+    "growth": ("growth", "25 minutes, 2 with --preset small"),
 }
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     args = _parse()
     module = importlib.import_module(BENCHES[args.name][0])
     options = {"name": args.name, "data": args.data, "models": args.models.split(",") if args.models else None,
-               "seeds": args.seeds, "preset": args.preset, "budget": args.budget}  # fmt: skip
+               "seeds": args.seeds, "preset": args.preset, "budget": args.budget, "full": args.full}  # fmt: skip
     wanted = module.run.__code__.co_varnames[
         : module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount
     ]
@@ -58,6 +59,10 @@ def main() -> int:
     result = {"name": args.name, **result, "total_seconds": round(time.perf_counter() - start, 1)}
     if args.save:
         save(result, sys.argv[1:], args.preset or "", partial=bool(args.models))
+    if args.plot:
+        if not hasattr(module, "to_html"):
+            raise SystemExit(f"--plot: {args.name} draws nothing")
+        args.plot.write_text(module.to_html(result["rows"]), encoding="utf-8")
     if not args.json:
         sys.stdout.write(_table(result["rows"]) + "\n")
     sys.stdout.write(json.dumps(result) + "\n")
@@ -78,6 +83,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="seeds, where a bench is random")
     parser.add_argument("--preset", help="preset of the practice shop")
     parser.add_argument("--budget", type=float, help="stop early after so many seconds and mark rows partial")
+    parser.add_argument("--full", action="store_true", help="the largest sizes too, where a bench has them")
+    parser.add_argument("--plot", type=Path, help="write the figure of the bench as an HTML page, where it has one")
     parser.add_argument(
         "--save", action="store_true", help="keep the result under bench/results/; with --models its rows only"
     )
