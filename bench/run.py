@@ -27,7 +27,7 @@ BENCHES = {
     "gowalla": ("gowalla", "1 hour, at most 20 minutes a model, and hours for mult-vae"),
     "tafeng": ("tafeng", "3 minutes"),
     "retailrocket-funnel": ("retailrocket_funnel", "1 minute"),
-    "ratings-ml100k": ("ratings", "6 minutes, 40 seconds without mf:moments"),
+    "ratings-ml100k": ("ratings", "5 minutes, 2 without mf:moments"),
     "knn-speed": ("knn_speed", "3 minutes"),
     "als-speed": ("als_speed", "15 minutes"),
     "topk-speed": ("topk_speed", "2 minutes"),
