@@ -52,8 +52,8 @@ test-quick: .stamps/test
 
 # Every table of docs/benchmarks.md: most of a day. One: python bench/run.py NAME --data DIR --save
 BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sports diginetica retailrocket-sessions tafeng \
-  retailrocket-funnel cold-start transfer als-speed knn-speed topk-speed csr-speed \
-  sequence-serving warm-retrain defaults practice-shop crash stages
+  retailrocket-funnel cold-start transfer ratings-ml100k als-speed knn-speed topk-speed csr-speed \
+  sequence-serving warm-retrain defaults practice-shop crash stages growth
 
 bench: .stamps/test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -46,6 +46,7 @@ TITLES = {
     "cold-start": "Cold start: new shoppers and new items, by how much is known of them",
     "defaults": "Which models a shop gets that names none: the slate of each set on real logs",
     "transfer": "Amazon, from one category to another, same shoppers, among 999 negatives (the files of DisenCDR)",
+    "ratings-ml100k": "MovieLens-100K, predicted stars (the official folds)",
     "online-retail": "Online Retail, what is bought after a cut in time (the whole product, from the raw file)",
     "als-speed": "ALS: CPU time of an epoch",
     "knn-speed": "Item neighbours: CPU time of a fit",
@@ -54,9 +55,12 @@ TITLES = {
     "csr-speed": "Ten million events from Parquet to a matrix",
     "sequence-serving": "A sequence model's answer without torch",
     "stages": "Stages of the product",
+    "growth": "How the cost of each stage grows with the log",
     "crash": "Crashes",
 }
-ORDER = ("ratio", "hr", "recall", "p", "ndcg", "mrr", "phr")  # metrics in this order, the rest after them
+# metrics in this order, the rest after them
+ORDER = ("ratio", "hr", "recall", "p", "ndcg", "mrr", "phr", "rmse", "mae")
+FALLING = {"rmse", "mae"}  # the lower the better
 COSTS = ("seconds", "cpu_seconds", "score_seconds", "threads", "peak_mb", "seeds")
 NOT_METRICS = {"model", "by", "subset", "settings", "settings_hash", "commit", "date", "command", "note", *COSTS}
 
@@ -86,10 +90,11 @@ def sorted_rows(rows: Sequence[Row]) -> list[Row]:
     """By subset, then the best first by the first metric, rows without it last."""
     subsets = list(dict.fromkeys(row.get("subset", "all") for row in rows))
     named = metrics(rows)
+    sign = 1 if named and named[0] in FALLING else -1
 
     def place(row: Row) -> tuple[int, bool, float]:
         value = row.get(named[0]) if named else None
-        return subsets.index(row.get("subset", "all")), value is None, -float(value or 0)
+        return subsets.index(row.get("subset", "all")), value is None, sign * float(value or 0)
 
     return sorted(rows, key=place)
 

@@ -27,6 +27,7 @@ BENCHES = {
     "gowalla": ("gowalla", "1 hour, at most 20 minutes a model, and hours for mult-vae"),
     "tafeng": ("tafeng", "3 minutes"),
     "retailrocket-funnel": ("retailrocket_funnel", "1 minute"),
+    "ratings-ml100k": ("ratings", "5 minutes, 2 without mf:moments"),
     "knn-speed": ("knn_speed", "3 minutes"),
     "als-speed": ("als_speed", "15 minutes"),
     "topk-speed": ("topk_speed", "2 minutes"),
@@ -44,6 +45,7 @@ BENCHES = {
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),
+    "growth": ("growth", "25 minutes, 2 with --preset small"),
 }
 
 
@@ -52,7 +54,7 @@ def main() -> int:
     args = _parse()
     module = importlib.import_module(BENCHES[args.name][0])
     options = {"name": args.name, "data": args.data, "models": args.models.split(",") if args.models else None,
-               "seeds": args.seeds, "preset": args.preset, "budget": args.budget}  # fmt: skip
+               "seeds": args.seeds, "preset": args.preset, "budget": args.budget, "full": args.full}  # fmt: skip
     wanted = module.run.__code__.co_varnames[
         : module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount
     ]
@@ -61,6 +63,10 @@ def main() -> int:
     result = {"name": args.name, **result, "total_seconds": round(time.perf_counter() - start, 1)}
     if args.save:
         save(result, sys.argv[1:], args.preset or "", partial=bool(args.models))
+    if args.plot:
+        if not hasattr(module, "to_html"):
+            raise SystemExit(f"--plot: {args.name} draws nothing")
+        args.plot.write_text(module.to_html(result["rows"]), encoding="utf-8")
     if not args.json:
         sys.stdout.write(_table(result["rows"]) + "\n")
     sys.stdout.write(json.dumps(result) + "\n")
@@ -81,6 +87,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="seeds, where a bench is random")
     parser.add_argument("--preset", help="preset of the practice shop")
     parser.add_argument("--budget", type=float, help="stop early after so many seconds and mark rows partial")
+    parser.add_argument("--full", action="store_true", help="the largest sizes too, where a bench has them")
+    parser.add_argument("--plot", type=Path, help="write the figure of the bench as an HTML page, where it has one")
     parser.add_argument(
         "--save", action="store_true", help="keep the result under bench/results/; with --models its rows only"
     )

@@ -47,3 +47,13 @@ def test_a_section_by_hand(tmp_path: Path) -> None:
     assert "- a: lost" in lines
     assert "- a: k 3" in lines
     assert lines.count("- `python bench/run.py gowalla` on commit `abc`, 2026-01-02") == 1
+
+
+def test_the_lowest_error_comes_first() -> None:
+    rows = [{"model": name, "rmse": error, "mae": 1.0} for name, error in (("a", 0.9), ("b", 0.8), ("c", 0.95))]
+    assert [row["model"] for row in page.sorted_rows([*rows, {"model": "d"}])] == ["b", "a", "c", "d"]
+    assert [row["model"] for row in page.sorted_rows([{**row, "ratio": row["rmse"]} for row in rows])] == [
+        "c",
+        "a",
+        "b",
+    ]
