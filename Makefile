@@ -52,7 +52,8 @@ test-quick: .stamps/test
 
 # Every table of docs/benchmarks.md: most of a day. One: python bench/run.py NAME --data DIR --save
 BENCHES := online-retail ml1m-ncf gowalla ml1m-sasrec amazon-beauty amazon-sports diginetica retailrocket-sessions tafeng \
-  retailrocket-funnel als-speed knn-speed topk-speed csr-speed sequence-serving warm-retrain practice-shop crash stages
+  retailrocket-funnel cold-start transfer als-speed knn-speed topk-speed csr-speed \
+  sequence-serving warm-retrain defaults practice-shop crash stages
 
 bench: .stamps/test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
@@ -62,6 +63,7 @@ bench: .stamps/test
 docs: .stamps/core
 	@$(BIN)/python -c 'from regulars import show; print(show.settings_reference(), end="")' > docs/settings.md
 	@$(BIN)/python bench/page.py > docs/benchmarks.md
+	@$(BIN)/python bench/model_pages.py docs/models
 
 clean:
 	rm -rf $(VENV) .stamps .pytest_cache .mypy_cache .ruff_cache

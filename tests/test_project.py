@@ -23,7 +23,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BINARY = {".png", ".ico"}
 PLACES = ("/" + "home/", "/" + "Users/", "/" + "work/", "C:" + "\\")  # put together, so that this file is clean
 CHOICE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-PYTHON, MODELS_PYTHON = (re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in (README, CHOICE))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LIBRARY, _, SHOP = README.partition("## Your own shop")
+LIBRARY_PYTHON, SHOP_PYTHON, MODELS_PYTHON = (
+    re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in (LIBRARY, SHOP, CHOICE)
+)
 
 
 def tracked() -> list[Path]:
@@ -96,12 +100,12 @@ def test_every_command_is_explained() -> None:
 
 def test_documents_name_only_commands_that_are_there() -> None:
     names = {command.name or command.callback.__name__ for command in cli.registered_commands if command.callback}
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in DOCUMENTS:
         assert set(re.findall(r"(?:^|`)regulars ([a-z]+)", path.read_text("utf-8"), re.MULTILINE)) <= names
 
 
 def test_links_of_documents_lead_somewhere() -> None:
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for path in DOCUMENTS:
         targets = re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)\)", path.read_text("utf-8"))
         assert [target for target in targets if not (path.parent / target).exists()] == []
 
@@ -113,9 +117,23 @@ def test_models_of_the_settings_are_registered() -> None:
 
 
 def test_the_library_example_runs() -> None:
-    assert len([line for line in PYTHON[0].splitlines() if line.strip()]) == 5
-    done = run("-W", "error", "-c", PYTHON[0] + "\nassert items.shape == (1, 2) and items[0, 0] == 1, items")
+    assert len(LIBRARY_PYTHON) == 2
+    assert len([line for line in LIBRARY_PYTHON[0].splitlines() if line.strip()]) == 5
+    done = run("-W", "error", "-c", LIBRARY_PYTHON[0] + "\nassert items.shape == (1, 2) and items[0, 0] == 1, items")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_a_table_runs_and_says_what_it_tells() -> None:
+    checks = (
+        "\nassert table.column_names == ['customer', 'sku', 'score', 'rank'], table"
+        "\nassert table['sku'].to_pylist() == ['cup', 'pot', 'cup'], table"
+        "\nassert set(frame['model'].to_pylist()) == {'popular', 'item-knn', 'ease'}, frame"
+    )
+    done = run("-W", "error", "-c", LIBRARY_PYTHON[1] + checks)
+    assert done.returncode == 0, done.stderr
+    told = re.findall(r"print\(model\)  # (.*)", LIBRARY_PYTHON[1])
+    assert done.stdout.splitlines()[0] == told[0]
+    assert "| model " in done.stdout
 
 
 def test_the_example_of_sequences_runs() -> None:
@@ -124,7 +142,7 @@ def test_the_example_of_sequences_runs() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("block", PYTHON[1:])
+@pytest.mark.parametrize("block", SHOP_PYTHON)
 def test_the_shop_example_runs(block: str, tmp_path: Path) -> None:
     made = run("-m", "regulars", "init", "myshop", cwd=tmp_path)
     assert made.returncode == 0, made.stderr

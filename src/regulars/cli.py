@@ -37,6 +37,14 @@ class Language(StrEnum):
     zh = "zh"
 
 
+class Split(StrEnum):
+    """What a comparison on a file asks for."""
+
+    time = "time"
+    last = "last"
+    random = "random"
+
+
 def main() -> None:
     """Run the command line; errors of ours end in one clear message and the right exit code."""
     try:
@@ -177,23 +185,86 @@ def train(
     _print(report.to_json() if as_json else report.text())
 
 
+OF_FILE = "With a FILE"
+
+
 @cli.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - options of a command
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Any log: CSV, JSONL, Parquet, XLSX, also .gz.")
+    ] = None,
     home: Home = HERE,
-    models: Annotated[str, typer.Option(help="Comma-separated models; default: those of the settings.")] = "",
+    models: Annotated[
+        str, typer.Option(help="Comma-separated models; default: the settings', or popular, item-knn, ease, als.")
+    ] = "",
     plot: Annotated[Path | None, typer.Option(help="Write a chart to this HTML file.")] = None,
+    split: Annotated[
+        Split | None, typer.Option(help="What is asked: after a cut in time (default), each shopper's last row, "
+                                        "or rows drawn at random.", rich_help_panel=OF_FILE)
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of rows that are asked; default: 0.1.", rich_help_panel=OF_FILE)
+    ] = None,
+    k: Annotated[int | None, typer.Option(help="Cut-off; default: 20.", min=1, rich_help_panel=OF_FILE)] = None,
+    user: Annotated[str | None, typer.Option(help="Column of shoppers.", rich_help_panel=OF_FILE)] = None,
+    item: Annotated[str | None, typer.Option(help="Column of items.", rich_help_panel=OF_FILE)] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times.", rich_help_panel=OF_FILE)] = None,
+    weight: Annotated[
+        str | None, typer.Option(help='Column of ratings or weights; "": do without.', rich_help_panel=OF_FILE)
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="Leave out rows of a smaller weight.", rich_help_panel=OF_FILE)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A model's setting, such as "
+                                       "als.factors=128; repeat for several.", rich_help_panel=OF_FILE)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; default: 0.", rich_help_panel=OF_FILE)] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the report to this file.", rich_help_panel=OF_FILE)] = None,
     as_json: AsJson = False,
-) -> None:
-    """Every model and the slate on the last days, against popularity, with intervals."""
-    from regulars import pipeline, show
+) -> None:  # fmt: skip
+    """Every model against popularity, with intervals: on the shop's last days with the slate, or on any log in FILE.
+
+    A FILE needs columns of shoppers and items, and of times for a cut in time: user_id, sku, date, ..., or named.
+    """
     from regulars.evaluate import plot as charts
+
+    options = {"split": split, "share": share, "k": k, "seed": seed}
+    columns = {"user": user, "item": item, "time": time, "weight": weight, "at_least": at_least}
+    if file is None:
+        others = {**options, **columns, "set": settings, "save": save}
+        _need_file([name.replace("_", "-") for name, value in others.items() if value is not None])
+        rows, text, values, metric = *_last_days(home, models), "ndcg@20"
+    else:
+        from regulars.evaluate import comparison
+        from regulars.models.registry import settings_of
+
+        _kernel_cache(home)
+        given = {name: value for name, value in options.items() if value is not None}
+        names = models.split(",") if models else comparison.USUAL
+        found = comparison.compare_file(file, names, settings_of(settings or []), columns, given, _say)
+        rows, text, values, metric = found.rows, found.to_markdown().rstrip(), found.to_json(), f"ndcg@{found.k}"
+    if plot is not None:
+        _write(plot, charts.to_html(rows, metric))
+    if save is not None:
+        _write(save, f"{text}\n")
+    _print(values if as_json else text)
+
+
+def _need_file(options: list[str]) -> None:
+    if options:
+        wanted = f"regulars evaluate FILE --{options[0]} ..."
+        raise WrongUse(f"--{options[0]}", got="no FILE", wanted=wanted)
+
+
+def _last_days(home: Path, models: str) -> tuple[list[dict[str, Any]], str, Any]:
+    """The table of a shop: rows, for people, for programs."""
+    from regulars import pipeline, show
 
     with _open(home, train__models=models or None) as app:
         _known_models(app.settings)
         rows = pipeline.evaluate_once(app, say=_say)
-    if plot is not None:
-        _write(plot, charts.to_html(rows))
-    _print(rows if as_json else show.offline_text(rows))
+    return rows, show.evaluation_text(rows), rows
 
 
 @cli.command()
@@ -202,6 +273,34 @@ def rollback(home: Home = HERE, as_json: AsJson = False) -> None:
     with _open(home) as app:
         name = app.versions.rollback()
     _print({"version": name} if as_json else f"Serving version {name} again.")
+
+
+@cli.command()
+def statistics(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write, or with --take to read.")],
+    key: Annotated[Path, typer.Option(help="File of 16 to 64 secret bytes that both shops hold.")],
+    home: Home = HERE,
+    factors: Annotated[int, typer.Option(help="Numbers that tell of each shared shopper.", min=1, max=4096)] = 128,
+    take: Annotated[
+        bool, typer.Option("--take", help="Take another shop's statistics in, for transfer-ease.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Statistics of this shop for another one to learn from, never its events; or take in another's."""
+    from dataclasses import asdict
+
+    from regulars import exchange
+
+    secret = exchange.read_key(key)
+    with _open(home) as app:
+        done = exchange.take(app, folder, secret) if take else exchange.give(app, folder, secret, factors)
+    told = f"{done.folder}: {done.items:,} items, {done.shoppers:,} shared shoppers, {done.factors} factors."
+    if take:
+        told += (
+            f'\n\nTo learn from it, put into regulars.toml, with "transfer-ease" among the models of [train]:\n\n'
+            f"[models.transfer-ease]\nsource = {json.dumps(done.folder)}"
+        )
+    _print(asdict(done) if as_json else told)
 
 
 @cli.command()

@@ -32,7 +32,7 @@ from regulars.core.settings import MODELS, FeedbackSettings, Settings
 from regulars.evaluate import offline
 from regulars.evaluate.gate import Verdict, judge
 from regulars.evaluate.offline import Ranker, Row
-from regulars.evaluate.split import Targets, sample, targets
+from regulars.evaluate.split import Beside, Targets, beside, sample, targets
 from regulars.feedback.attribution import COLUMNS, Attribution, attribute
 from regulars.feedback.lessons import Lessons, lessons
 from regulars.models.base import Model, Warm
@@ -40,7 +40,7 @@ from regulars.models.registry import make_model
 from regulars.profiles.live import Live
 from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle, ItemFacts
-from regulars.rank.learn import learn_blend
+from regulars.rank.learn import Asked, Ranking, learn_ranking
 from regulars.rank.slates import Request, State, slates
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class Trial:
     bundle: Bundle
     live: Live
     targets: Targets
+    beside: Beside
     until: Instant  # how far `targets` look
     settings: Settings
 
@@ -152,16 +153,18 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
             theirs = live_scores(app, cleaning, full, trial, rankers, learned)
             verdict = gate_verdict(rankers, trial.targets, theirs, settings.train.seed)
     with watch.step("fit", "Fitting on everything"):
-        blend = blend_after(trial, learned)
         models, left_out = fit_models(settings, full, app.versions.load_sound() if settings.train.warm else None)
+    with watch.step("rank", "Learning how to rank from the last days"):
+        ranking = keep_sources(ranking_after(trial, learned), models)
     with watch.step("publish", "Publishing"):
         facts = {"table": rows, "verdict": verdict.to_json(), "settings": ranking_settings(settings),
-                 "left_out": left_out, "events": len(full.interactions), "seconds": dict(watch.seconds),
-                 "choice": None if choice is None else choice.to_json()}  # fmt: skip
+                 "left_out": left_out, "events": len(full.interactions), "ranker": ranking.report,
+                 "seconds": dict(watch.seconds), "choice": None if choice is None else choice.to_json()}  # fmt: skip
         bundle = Bundle(
             version=version_name(full.as_of, app.versions.names()), items=full.items.ids, models=models,
-            blend=keep_sources(blend, models), item_facts=ItemFacts.of(full), offset=cleaning.offset,
-            trained_at=full.as_of, settings_hash=app.settings.ranking_hash(), facts=facts,
+            blend=ranking.blend, item_facts=ItemFacts.of(full), offset=cleaning.offset, trained_at=full.as_of,
+            settings_hash=app.settings.ranking_hash(), facts=facts, hybrid=ranking.hybrid,
+            beside=ranking.beside,
         )  # fmt: skip
         if verdict.accepted:
             app.versions.publish(bundle, settings.train.keep)
@@ -170,7 +173,10 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
 
 
 def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
-    """Rows of every model and the slate on the last days, all fitted on what came before."""
+    """Rows of every model and the slate on the last days, all fitted on what came before.
+
+    The slate's row of `all` holds `ranker` too: how it puts candidates in order, and what that looks at.
+    """
     watch = Watch(say)
     with watch.step("clean", "Cleaning the log"):
         cleaning = app.cleaning()
@@ -181,7 +187,11 @@ def evaluate_once(app: App, *, say: Say | None = None) -> list[Row]:
         settings = app.settings if choice is None else choice.applied(app.settings)
         trial = make_trial(cleaning, settings, full, full.as_of - holdout(full, settings), Lessons(), blended=True)
     with watch.step("judge", "Ranking for the shoppers of the last days"):
-        return table_of(trial, rankers_of(trial))
+        rows = table_of(trial, rankers_of(trial))
+    for row in rows:
+        if (row["model"], row["subset"]) == (SLATE, "all"):
+            row["ranker"] = trial.bundle.facts["ranker"]
+    return rows
 
 
 def _need_events(full: Dataset) -> None:
@@ -249,44 +259,59 @@ def fit_models(
 def make_trial(
     cleaning: Cleaning, settings: Settings, full: Dataset, cut: Instant, learned: Lessons, *, blended: bool
 ) -> Trial:
-    """Fit before `cut`; `blended`: fit the blend too, on the days just before `cut` with still older models."""
+    """Fit before `cut`; `blended`: learn to rank too, on the days just before `cut` with still older models."""
     before = cleaning.as_of(cut)
     models, _ = fit_models(settings, before)
-    blend = Blend.prior(tuple(models))
+    ranking = Ranking(Blend.prior(tuple(models)))
     if blended:
         older = cleaning.as_of(cut - holdout(full, settings))
         if len(older.interactions):
-            blend = blend_after(_trial(settings, older, fit_models(settings, older)[0], blend, before), learned)
-    return _trial(settings, before, models, keep_sources(blend, models), full)
+            fitted = fit_models(settings, older)[0]
+            ranking = ranking_after(trial_of(settings, older, fitted, ranking, before), learned)
+    return trial_of(settings, before, models, ranking, full)
 
 
-def _trial(settings: Settings, before: Dataset, models: Mapping[str, Model], blend: Blend, after: Dataset) -> Trial:
+def trial_of(
+    settings: Settings, before: Dataset, models: Mapping[str, Model], ranking: Ranking, after: Dataset
+) -> Trial:  # fmt: skip
+    """Models fitted on `before`, held against what `after` adds to it."""
+    ranking = keep_sources(ranking, models)
     bundle = Bundle(
-        version="trial", items=before.items.ids, models=models, blend=keep_sources(blend, models),
+        version="trial", items=before.items.ids, models=models, blend=ranking.blend,
         item_facts=ItemFacts.of(before), offset=0, trained_at=before.as_of, settings_hash=settings.ranking_hash(),
+        facts={"ranker": ranking.report}, hybrid=ranking.hybrid, beside=ranking.beside,
     )  # fmt: skip
     live = Live.from_dataset(before, settings)
-    return Trial(before, bundle, live, targets(after, before, settings.feedback), after.as_of, settings)
+    asked = targets(after, before, settings.feedback)
+    return Trial(before, bundle, live, asked, beside(after, before), after.as_of, settings)
 
 
-def blend_after(trial: Trial, learned: Lessons) -> Blend:
-    """The blend that the days after a trial's cut teach: what was bought, and what was clicked on slates."""
+def ranking_after(trial: Trial, learned: Lessons) -> Ranking:
+    """The ranking that the days after a trial's cut teach: what was bought, and what was clicked on slates."""
     wanted = learned.wanted(trial.targets.subsets["all"].relevant, trial.before, trial.until)
-    rng = generator(trial.settings.train.seed, "blend")
-    return learn_blend(state_of(trial), list(trial.before.users.keys.ids), wanted, learned.fatigue, rng)
+    keys, names, visits = trial.before.users.keys, trial.bundle.items, trial.beside
+    looking = Asked(
+        [keys[int(user)] for user in visits.user_idx], visits.wanted, [names[int(item)] for item in visits.item_idx]
+    )
+    return learn_ranking(state_of(trial), Asked(keys.ids, wanted), looking, learned.fatigue, trial.until)
 
 
-def keep_sources(blend: Blend, models: Mapping[str, Model]) -> Blend:
-    """The blend over the models that there are, in their order; one it has not met gets the prior."""
+def keep_sources(ranking: Ranking, models: Mapping[str, Model]) -> Ranking:
+    """The ranking over the models that there are, in their order; one that the blend has not met gets the prior.
+
+    Trees know their models by place, so other models leave them out.
+    """
+    blend = ranking.blend
     if blend.sources == tuple(models):
-        return blend
+        return ranking
     prior = Blend.prior(tuple(models))
     weights = prior.weights.copy()
     for place, name in enumerate(prior.sources):
         if name in blend.sources:
             known = blend.sources.index(name)
             weights[:, 2 * place : 2 * place + 2] = blend.weights[:, 2 * known : 2 * known + 2]
-    return replace(blend, sources=prior.sources, weights=weights)
+    blend = replace(blend, sources=prior.sources, weights=weights)
+    return Ranking(blend, report={**ranking.report, "left_out": "the models are not those it was learned with"})
 
 
 # --- feedback

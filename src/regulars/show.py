@@ -14,6 +14,7 @@ from regulars.app import App
 from regulars.core.data import Dataset
 from regulars.core.errors import RegularsError
 from regulars.core.settings import Span, sections
+from regulars.evaluate import offline
 from regulars.evaluate.offline import Row
 from regulars.events.ingest import ImportReport
 from regulars.events.schema import Profile, Slate
@@ -42,34 +43,38 @@ def import_text(report: ImportReport) -> str:
     return "\n".join(lines)
 
 
-def offline_text(rows: Sequence[Row]) -> str:
-    """The offline table for people: Markdown with aligned columns, intervals in brackets."""
-    table = [
-        ("model", "subset", "users", "NDCG@20", "recall@20", "hit rate@20", "coverage@20", "NDCG against popular")
-    ]
-    table += [
-        (
-            row["model"],
-            row["subset"],
-            f"{row['users']:,}",
-            _interval(row, "ndcg@20"),
-            *(f"{row[key]:.4f}" for key in ("recall@20", "hr@20", "coverage@20")),
-            _interval(row, "vs_popular", sign="+"),
+def evaluation_text(rows: Sequence[Row]) -> str:
+    """The offline table, and below it how the slate is put in order, where the rows tell."""
+    return "\n\n".join([offline.for_people(rows), *(ranker_text(row["ranker"]) for row in rows if row.get("ranker"))])
+
+
+def ranker_text(report: Mapping[str, Any]) -> str:
+    """How candidates are put in order, what that looks at, and how true the told probabilities are."""
+    order, purchases = report.get("order", {}), report.get("purchases", {})
+    lines = [f"Order of the slate: {order.get('why') or report.get('why', 'not learned')}."]
+    if "trees" in order:
+        lines[0] = (
+            f"Order of the slate: {order['trees']} trees over the blend, {order['why']}: NDCG@20 "
+            f"{order['ndcg_blend']:.4f} -> {order['ndcg_trees']:.4f} ({order['gain']:+.4f} "
+            f"[{order['gain_low']:+.4f}, {order['gain_high']:+.4f}], {order['lists']:,} shoppers)."
         )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        lines += ["What they look at (share of the score moved, gain in the loss):"]
+        whole = sum(row["shap"] for row in order["features"]) or 1.0
+        lines += [f"  {row['feature']:<26} {row['shap'] / whole:6.1%}  {row['gain']:10,.0f}"
+                  for row in order["features"][:12]]  # fmt: skip
+    beside = report.get("beside", {})
+    if "ndcg_own" in beside:
+        lines.append(
+            f"Slates beside an item: weights of their own, {beside['why']}: NDCG@20 {beside['ndcg_blend']:.4f} -> "
+            f"{beside['ndcg_own']:.4f} ({beside['lists']:,} visits)."
+        )
+    if "auc" in purchases:
+        lines.append(
+            f"Chance of a purchase within {purchases['days']:.0f} days: log loss {purchases['logloss']:.4f} (the "
+            f"mean rate alone {purchases['logloss_of_mean_rate']:.4f}), AUC {purchases['auc']:.3f}, told and true "
+            f"rates {purchases['calibration_error']:.4f} apart."
+        )
     return "\n".join(lines)
-
-
-def _interval(row: Row, key: str, sign: str = "") -> str:
-    if key not in row:
-        return "-"
-    return f"{row[key]:{sign}.4f} [{row[f'{key}_low']:{sign}.4f}, {row[f'{key}_high']:{sign}.4f}]"
 
 
 def slate_json(slate: Slate, user_id: str) -> Any:
@@ -82,6 +87,7 @@ def slate_text(slate: Slate, catalogue: Catalogue) -> str:
     """A slate a person can read: position, title, score, and why."""
     if not slate.items:
         return f"Nothing to show: {slate.why}"
+    days = f"in {slate.probability_days:.0f} days" if slate.probability_days else ""
     lines = [
         f"Version {slate.model_version}, {slate.n_candidates} candidates, recommendation {slate.recommendation_id}"
     ]
@@ -89,7 +95,8 @@ def slate_text(slate: Slate, catalogue: Catalogue) -> str:
         item = catalogue.get(each.item_id)
         title = item.title if item is not None and item.title else each.item_id
         lines.append(f"{each.position + 1:3}. {title}  ({each.item_id}, {each.score:.2f}, {each.source})")
-        lines.append(f"     {each.reason.text}")
+        chance = "" if each.probability is None else f"  [bought {days}: {each.probability:.1%}]"
+        lines.append(f"     {each.reason.text}{chance}")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ from cli.runs import Run
 from regulars import launch, show
 from regulars.core.clock import SECOND
 from regulars.core.settings import Settings, Span
+from regulars.evaluate import offline
 
 QUIET = """import sys; sys.argv = ["regulars", "--help"]
 try:
@@ -54,7 +55,7 @@ def test_the_reference_says_what_a_setting_takes() -> None:
 def test_a_row_without_popularity_has_no_difference() -> None:
     row = {"model": "ease", "subset": "all", "users": 1200, "ndcg@20": 0.25, "ndcg@20_low": 0.2, "ndcg@20_high": 0.3,
            "recall@20": 0.5, "hr@20": 0.75, "coverage@20": 1.0}  # fmt: skip
-    head, rule, line = show.offline_text([row]).splitlines()
+    head, rule, line = offline.for_people([row]).splitlines()
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
         "ease", "all", "1,200", "0.2500 [0.2000, 0.3000]", "0.5000", "0.7500", "1.0000", "-"
     ]  # fmt: skip

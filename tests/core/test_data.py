@@ -148,6 +148,38 @@ def test_rows_of_histories(events: list[Event], start: int, stop: int) -> None:
     assert data.histories().rows(start, stop).context_item is None
 
 
+LINKS = st.lists(st.lists(st.sampled_from((*range(N_USERS), 99)), max_size=4), min_size=N_USERS, max_size=N_USERS)
+
+
+@given(EVENTS, LINKS, st.lists(st.integers(0, N_USERS - 1), max_size=6))
+def test_what_friends_took_by_a_plain_loop(events: list[Event], links: list[list[int]], users: list[int]) -> None:
+    """A link counts once; one to oneself, or to somebody who is not here, counts nothing."""
+    data = dataset_of(events)
+    linked = replace(data, users=replace(data.users, links=[tuple(mine) for mine in links]))
+    weights = data.user_items.toarray()
+    wanted = np.zeros((len(users), N_ITEMS))
+    for row, user in enumerate(users):
+        for friend in set(links[user]) - {user, 99}:
+            wanted[row] += weights[friend]
+    found = linked.histories(np.array(users, dtype=np.int32))
+    assert (found.friend_items is None) == (not wanted.any())
+    if found.friend_items is not None:
+        np.testing.assert_allclose(found.friend_items.toarray(), wanted, rtol=1e-6)
+        assert found.friend_items.has_canonical_format
+        part = found.rows(1, len(users)).friend_items
+        assert part is not None
+        np.testing.assert_allclose(part.toarray(), wanted[1:], rtol=1e-6)
+    assert data.histories().friend_items is None
+
+
+def test_histories_carry_attributes() -> None:
+    data = dataset_of([])
+    told = [{"n": user} for user in range(N_USERS)]
+    named = replace(data, users=replace(data.users, attributes=told))
+    assert list(named.histories().attributes) == told
+    assert list(named.histories(np.array([2, 0], dtype=np.int32)).attributes) == [told[2], told[0]]
+
+
 @given(MATRICES)
 def test_a_plain_matrix_is_a_dataset(matrix: NDArray[np.float32]) -> None:
     data = Dataset.from_matrix(matrix)
@@ -228,3 +260,14 @@ def test_bare_sequences_keep_their_order() -> None:
     late = Histories.from_sequences([[3, 1], [2]], 5, at=[[50, 20], [7]])
     assert late.item_idx.tolist() == [1, 3, 2]
     assert late.at.tolist() == [20, 50, 7]
+
+
+def test_the_last_events_alone() -> None:
+    histories = Histories.from_sequences([[3, 1, 3], [2], [], [0, 1]], 4)
+    cut = histories.last(np.array([2, 5, 1, 0]))
+    assert cut.indptr.tolist() == [0, 2, 3, 3, 3]
+    assert cut.item_idx.tolist() == [1, 3, 2]
+    assert cut.user_items.toarray().tolist() == [[0, 1, 0, 2], [0, 0, 1, 0], [0] * 4, [0] * 4]
+    whole = histories.last(np.full(4, 99))
+    np.testing.assert_array_equal(whole.at, histories.at)
+    np.testing.assert_array_equal(whole.user_items.toarray(), histories.user_items.toarray())

@@ -163,3 +163,36 @@ def test_cohorts_without_regulars() -> None:
 def test_popularity_is_a_smoothed_share_of_shoppers() -> None:
     data = make_dataset([(1, "a", 1), (2, "a", 1), (2, "b", 2), (2, "b", 3)], as_of=5)
     assert split.popularity_of(data).tolist() == pytest.approx([(2 + 1) / (2 + 1), (1 + 1) / (2 + 1)])
+
+
+def test_what_was_taken_beside_an_item() -> None:
+    log = [(7, "a", 1), (8, "b", 1), (8, "c", 1), (7, "a", 5), (7, "b", 6), (7, "c", 7), (7, "a", 8), (8, "c", 5),
+           (8, "b", 6), (8, "b", 9), (9, "a", 5), (9, "b", 6)]  # fmt: skip
+    data = make_dataset(log, as_of=10)
+    rows = data.interactions
+    by = {
+        (7, 5): (VIEW, 1),
+        (7, 6): (PURCHASE, 1),
+        (7, 7): (PURCHASE, 1),
+        (7, 8): (PURCHASE, 1),
+        (8, 5): (PURCHASE, 2),
+        (8, 6): (VIEW, 2),
+        (8, 9): (PURCHASE, 3),
+        (9, 5): (VIEW, 4),
+        (9, 6): (PURCHASE, 4),
+    }
+    users = [data.users.keys[int(user)] for user in rows.user_idx]
+    told = [by.get((user, int(at)), (PURCHASE, 0)) for user, at in zip(users, rows.at, strict=True)]
+    kinds, sessions = (np.array(column) for column in zip(*told, strict=True))
+    after = replace(
+        data, interactions=replace(rows, kind=kinds.astype(np.int8), session_idx=sessions.astype(np.int32))
+    )
+    kept = split.by_time(after, 1).training(after)
+    before = replace(kept, users=replace(kept.users, keys=IdMap([7, 8])), as_of=1)
+    found = split.beside(after, before)
+    # shopper 8 took before looking, or without; shopper 9 is not known before; the item itself is not asked for
+    assert [(before.users.keys[int(u)], before.items.ids[int(i)]) for u, i in
+            zip(found.user_idx, found.item_idx, strict=True)] == [(7, "a")]  # fmt: skip
+    assert {before.items.ids[column] for _, column in cells(found.wanted)} == {"b", "c"}
+    nothing = split.beside(before, before)
+    assert (len(nothing.user_idx), nothing.wanted.shape) == (0, (0, 3))

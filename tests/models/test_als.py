@@ -245,9 +245,29 @@ def test_solve_rows_is_numpys_solution(seed: int, d: int) -> None:
 def test_undetermined_directions_get_nothing() -> None:
     fixed = np.array([[1.0, 1.0], [1.0, 1.0]], dtype=np.float32)
     cells = (np.array([0, 1], np.int32), np.ones(2, np.float32), np.full(2, 3.0, np.float32))
-    out = np.ones((1, 2), dtype=np.float32)
+    out = np.zeros((1, 2), dtype=np.float32)
     solve_rows(0, 1, np.array([0, 2]), cells, fixed, (np.zeros((2, 2)), np.zeros(1, np.float32)), out)
     assert out[0].tolist() == [3.0, 0.0]
+
+
+def test_a_row_is_drawn_to_what_it_holds_before() -> None:
+    """reg times a mean on entry: the least squares with a Gaussian prior around that mean."""
+    rng = np.random.default_rng(0)
+    fixed, mean = rng.normal(size=(6, 3)).astype(np.float32), np.array([0.5, -2.0, 1.0])
+    weight, target = rng.random(6, dtype=np.float32), rng.random(6, dtype=np.float32)
+    gram, out = np.eye(3) * 0.2, (np.float32(4.0) * mean[None]).astype(np.float32)
+    cells = (np.arange(6, dtype=np.int32), weight, target)
+    solve_rows(0, 1, np.array([0, 6]), cells, fixed, (gram, np.full(1, 4.0, np.float32)), out)
+    system = gram + (fixed.T * weight) @ fixed + 4.0 * np.eye(3)
+    np.testing.assert_allclose(out[0], np.linalg.solve(system, 4.0 * mean + fixed.T @ target), rtol=1e-5)
+
+
+def test_the_spread_is_the_covariance_of_the_shoppers() -> None:
+    taken = (np.random.default_rng(0).random((80, 20)) < 0.3).astype(np.float32)
+    model = ALS(factors=4, epochs=30).fit(taken)
+    vectors = model.user_vectors(Histories.from_matrix(taken), 0)
+    assert model.spread is not None
+    np.testing.assert_allclose(model.spread, np.cov(vectors.T, bias=True), atol=0.02 * abs(model.spread).max())
 
 
 def test_settings_out_of_range() -> None:

@@ -17,7 +17,8 @@ from sklearn.preprocessing import normalize
 
 from regulars.core.data import Dataset, Histories, Items
 from regulars.models import text as text_module
-from regulars.models.content import STRONGEST, Content, tf_idf, unit
+from regulars.models.content import Content
+from regulars.models.features import STRONGEST, item_features, tf_idf, unit
 from regulars.models.neighbours import strongest
 from regulars.models.text import gram_counts, word_counts
 
@@ -120,7 +121,7 @@ def test_scores_are_means_of_cosines(make_shop: Callable[..., Dataset]) -> None:
     """A second way: dense cosines of the same features, averaged by the square roots of the weights."""
     shop = make_shop()
     model = Content(neighbours=100).fit(shop)
-    features = model._features(shop.items).toarray()
+    features = item_features(shop.items, text=1.0, category=0.5, brand=0.25, price=0.15).toarray()
     cosine = features @ features.T
     np.fill_diagonal(cosine, 0)
     history = np.zeros((1, 20))

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from regulars.core.data import Items
 from regulars.models import neighbours
-from regulars.models.content import Content, price_bands
+from regulars.models.features import item_features, price_bands
 from regulars.models.nearest import nearest
 from regulars.models.neighbours import nearest_rows, strongest
 
@@ -22,7 +22,7 @@ def titles(n: int, seed: int = 0) -> sp.csr_array:
     items = replace(
         Items.bare(str(idx) for idx in range(n)), title=words, category=[(str(idx % 40),) for idx in range(n)]
     )
-    return Content()._features(items)
+    return item_features(items, text=1.0, category=0.5, brand=0.25, price=0.15)
 
 
 def test_cheap_rows_are_exact() -> None:

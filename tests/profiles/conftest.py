@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from regulars.clean.dataset import Cleaning
+from regulars.core.arrays import Matrix
 from regulars.core.clock import DAY, MINUTE, Instant
 from regulars.core.data import Dataset, IdMap
 from regulars.core.settings import Settings
@@ -61,8 +63,10 @@ def forgotten(key: int, at: int) -> Tombstone:
     return Tombstone(event_id=f"e{next(_ids)}", timestamp=T0 + at, user_key=key)
 
 
-def told(key: int, at: int, **attributes: Any) -> UserChange:
-    return UserChange(event_id=f"e{next(_ids)}", timestamp=T0 + at, user_key=key, attributes=attributes)
+def told(key: int, at: int, links: Sequence[int] = (), **attributes: Any) -> UserChange:
+    return UserChange(
+        event_id=f"e{next(_ids)}", timestamp=T0 + at, user_key=key, attributes=attributes, links=tuple(links)
+    )
 
 
 def slate(user: int, items: Sequence[str], at: int, rec_id: str = "") -> Decision:
@@ -116,11 +120,18 @@ def differences(one: Live, other: Live, keys: Sequence[int], now: Instant) -> li
     mine, theirs = (state.histories(keys, items, now) for state in (one, other))
     if not np.allclose(mine.user_items.toarray(), theirs.user_items.toarray(), rtol=1e-4, atol=1e-7):
         found.append(f"weights: {mine.user_items.toarray()} {theirs.user_items.toarray()}")
+    left, right = (_dense(each.friend_items, each.user_items.shape) for each in (mine, theirs))
+    if not np.allclose(left, right, rtol=1e-4, atol=1e-7):
+        found.append(f"friends: {left} {right}")
     for name in ("indptr", "item_idx", "kind", "at"):
         if not np.array_equal(getattr(mine, name), getattr(theirs, name)):
             found.append(f"{name}: {getattr(mine, name)} {getattr(theirs, name)}")
     shown = [_shown_table(state, keys, items, now) for state in (one, other)]
     return found + ([f"shown: {shown}"] if shown[0] != shown[1] else [])
+
+
+def _dense(matrix: Matrix | None, shape: tuple[int, int]) -> NDArray[np.float32]:
+    return np.zeros(shape, dtype=np.float32) if matrix is None else np.asarray(matrix.toarray())
 
 
 def _close(left: Any, right: Any) -> bool:
@@ -155,7 +166,10 @@ changes = st.builds(
 slates = st.builds(slate, st.integers(1, 3), st.lists(st.sampled_from(ITEMS), min_size=1, unique=True), MINUTES)
 identifies = st.builds(joined, st.integers(1, 3), st.integers(1, 3), MINUTES)
 tombstones = st.builds(forgotten, st.integers(1, 3), MINUTES)
-anything = st.one_of(*[interactions] * 8, searches, changes, slates, identifies, tombstones)
+tellings = st.builds(
+    told, st.integers(1, 3), MINUTES, st.lists(st.sampled_from((1, 2, 3, 99)), max_size=3), city=st.sampled_from("xy")
+)
+anything = st.one_of(*[interactions] * 8, searches, changes, slates, identifies, tombstones, tellings)
 streams = st.lists(anything, max_size=40)
 
 

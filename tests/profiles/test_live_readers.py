@@ -33,6 +33,28 @@ def test_a_history_is_in_the_models_items_and_in_time_order(shop: Any) -> None:
     assert state.histories([1], items, shop.T0).item_idx.tolist() == [0, 3, 2, 1]
 
 
+def test_what_friends_took_comes_along(shop: Any) -> None:
+    """Of each friend once, whichever of their keys is named; not one's own, nor what the model does not know."""
+    rows = shop.numbered([
+        shop.act(1, "purchase", "d", 0), shop.act(2, "purchase", "a", 0), shop.act(2, "view", "b", 0),
+        shop.act(3, "purchase", "a", 0), shop.act(3, "purchase", "unknown to the model", 0), shop.joined(2, 22, 0),
+        shop.told(1, 0, [1, 2, 22, 3, 99]), shop.told(3, 0, [99]),
+    ])  # fmt: skip
+    items, now = IdMap(["b", "a", "d"]), shop.T0
+    for state in (shop.live(rows), shop.batch(rows)):
+        got = state.histories([7, 1, 3], items, now).friend_items
+        np.testing.assert_allclose(got.toarray(), np.array([[0, 0, 0], [0.15, 2, 0], [0, 0, 0]]), rtol=1e-5)
+        assert got.has_canonical_format
+        assert state.histories([7, 2, 3], items, now).friend_items is None
+        assert state.histories([], items, now).friend_items is None
+    data = shop.clean(rows)
+    known = data.users.keys.index([1])
+    theirs = data.histories(known).friend_items.toarray()[0, data.items.ids.index(["b", "a", "d"])]
+    np.testing.assert_allclose(theirs, [0.15, 2.0, 0], rtol=1e-5)
+    state = shop.live(shop.numbered([shop.forgotten(3, 5)], after=len(rows)), start=shop.live(rows))
+    np.testing.assert_allclose(state.histories([1], items, now).friend_items.toarray(), [[0.15, 1.0, 0]], rtol=1e-5)
+
+
 def test_pieces_given_back_weigh_nothing(shop: Any) -> None:
     """The order that the refund names first, then the latest purchase before it."""
     bought = [

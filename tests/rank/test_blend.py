@@ -18,9 +18,10 @@ SOURCES = ("ease", "popular")
 def lists(n: int, width: int, rng: np.random.Generator) -> Candidates:
     says = rng.random((n, width, 4), dtype=np.float32)
     bought = (rng.random((n, width)) < 0.3).astype(np.int32)
+    gaps = np.where(rng.random((n, width)) < 0.5, 0.1, 2.0)
     return Candidates(
         item_idx=np.tile(np.arange(width, dtype=np.int32), (n, 1)), says=says, bought=bought,
-        not_due=(bought > 0) & (rng.random((n, width)) < 0.5), n=np.full(n, width, dtype=np.int32),
+        rested=np.where(bought > 0, gaps, -1.0).astype(np.float32), n=np.full(n, width, dtype=np.int32),
     )  # fmt: skip
 
 

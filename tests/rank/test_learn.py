@@ -10,9 +10,11 @@ import scipy.sparse as sp
 
 from rank.conftest import Fixed, Shop, goods
 from regulars.core.arrays import Matrix
+from regulars.core.clock import DAY
 from regulars.rank.blend import Blend
-from regulars.rank.learn import learn_blend
-from regulars.rank.slates import State
+from regulars.rank.learn import Asked, learn_beside, learn_blend, learn_ranking
+from regulars.rank.request import Request
+from regulars.rank.slates import State, slates
 
 N_USERS, NAMES = 120, "abcdefgh"
 KEYS = list(range(N_USERS))
@@ -43,8 +45,8 @@ def heard(blend: Blend) -> np.ndarray:
 
 
 def test_the_model_that_was_right_is_heard(state: State) -> None:
-    first = heard(learn_blend(state, KEYS, wanting(0), None, np.random.default_rng(0)))
-    last = heard(learn_blend(state, KEYS, wanting(7), None, np.random.default_rng(0)))
+    first = heard(learn_blend(state, Asked(KEYS, wanting(0)), None, np.random.default_rng(0)))
+    last = heard(learn_blend(state, Asked(KEYS, wanting(7)), None, np.random.default_rng(0)))
     assert first[0] > first[1] + 1
     assert last[1] > last[0] + 1
 
@@ -52,7 +54,9 @@ def test_the_model_that_was_right_is_heard(state: State) -> None:
 def test_a_weaker_wish_moves_the_weights_less(state: State) -> None:
     prior = heard(Blend.prior(("fixed", "other")))
     moved = [
-        np.abs(heard(learn_blend(state, KEYS, wanting(7, worth), None, np.random.default_rng(0))) - prior).sum()
+        np.abs(
+            heard(learn_blend(state, Asked(KEYS, wanting(7, worth)), None, np.random.default_rng(0))) - prior
+        ).sum()
         for worth in (0.05, 0.3, 1.0)
     ]
     assert 0 < moved[0] < moved[1] < moved[2]
@@ -60,12 +64,51 @@ def test_a_weaker_wish_moves_the_weights_less(state: State) -> None:
 
 def test_nothing_wanted_keeps_the_prior_and_the_measured_fatigue(state: State) -> None:
     nothing = sp.csr_array((N_USERS, len(NAMES)), dtype=np.float32)
-    found = learn_blend(state, KEYS, nothing, 0.7, np.random.default_rng(0))
+    found = learn_blend(state, Asked(KEYS, nothing), 0.7, np.random.default_rng(0))
     assert found.fatigue == 0.7
     np.testing.assert_array_equal(found.weights, Blend.prior(("fixed", "other")).weights)
-    assert learn_blend(state, KEYS, wanting(0), 0.4, np.random.default_rng(0)).fatigue == 0.4
+    assert learn_blend(state, Asked(KEYS, wanting(0)), 0.4, np.random.default_rng(0)).fatigue == 0.4
 
 
 def test_a_state_without_a_model_cannot_learn(state: State) -> None:
     with pytest.raises(ValueError, match="bundle"):
-        learn_blend(replace(state, bundle=None), KEYS, wanting(0), None, np.random.default_rng(0))
+        learn_blend(replace(state, bundle=None), Asked(KEYS, wanting(0)), None, np.random.default_rng(0))
+
+
+def looking(item: int, at: str) -> Asked:
+    """Everybody looked at one item, then took another."""
+    return Asked(KEYS * 2, sp.csr_array(sp.vstack([wanting(item), wanting(item)])), [at] * (2 * N_USERS))
+
+
+def test_beside_an_item_other_models_may_be_right(state: State) -> None:
+    blend = learn_blend(state, Asked(KEYS, wanting(0)), None, np.random.default_rng(0))
+    near, report = learn_beside(state, looking(7, "c"), blend, 0)
+    assert near is not None
+    assert heard(near)[1] > heard(near)[0] + 1
+    assert report["ndcg_own"] > report["ndcg_blend"]
+    same, report = learn_beside(state, looking(0, "c"), blend, 0)
+    assert same is None
+    assert report["why"] == "no clear gain over the blend"
+    few, report = learn_beside(state, Asked(KEYS[:5], wanting(7)[:5], ["c"] * 5), blend, 0)
+    assert few is None
+    assert "fewer than" in report["why"]
+
+
+def test_a_request_with_an_item_is_ranked_by_its_own_weights(state: State) -> None:
+    ranking = learn_ranking(state, Asked(KEYS, wanting(0)), looking(7, "c"), None, state.now + DAY)
+    assert state.bundle is not None
+    bundle = replace(state.bundle, blend=ranking.blend, beside=ranking.beside)
+    asked = [Request(user_key=1, recommendation_id="r1", item="c"), Request(user_key=1, recommendation_id="r2")]
+    beside, home = slates(asked, replace(state, bundle=bundle))
+    assert beside.items[0].item_id == "h"
+    assert home.items[0].item_id == "a"
+    assert "c" not in {item.item_id for item in beside.items}
+    plain = state.settings.change(rank={"ranker": "blend"})
+    alone = learn_ranking(replace(state, settings=plain), Asked(KEYS, wanting(0)), looking(7, "c"), None, state.now)
+    assert (alone.beside, alone.hybrid) == (None, None)
+
+
+def test_too_few_lists_leave_the_trees_out(state: State) -> None:
+    ranking = learn_ranking(state, Asked(KEYS, wanting(0)), Asked((), wanting(0)[:0]), None, state.now + DAY)
+    assert ranking.hybrid is None
+    assert "fewer than" in ranking.report["order"]["why"]

@@ -33,6 +33,7 @@ ROUTES = [
     ("POST", "/v1/recommend/user-1", {}, 200, 403),
     ("POST", "/v1/recommend?session=s1", {}, 200, 403),
     ("POST", "/v1/recommend?anonymous_id=a1", {}, 200, 403),
+    ("GET", "/v1/questions?n=3", None, 200, 200),
     ("PUT", "/v1/items/i001", {"title": "Tea"}, 200, 403),
     ("GET", "/v1/items/i001", None, 200, 403),
     ("DELETE", "/v1/items/i002", None, 204, 403),
@@ -124,6 +125,30 @@ def test_the_next_slate_after_an_acknowledged_event_differs(doors: Doors) -> Non
     assert doors.browser.post("/v1/events", json=event).json()["accepted"] == 1
     second = doors.browser.get("/v1/recommend?session=new&limit=5").json()
     assert [item["item_id"] for item in second["items"]] != [item["item_id"] for item in first["items"]]
+
+
+@pytest.mark.parametrize("name", ["session", "anonymous_id"])
+def test_questions_are_answered_by_events_and_not_asked_twice(doors: Doors, name: str) -> None:
+    def asked(**params: Any) -> list[str]:
+        answer = doors.browser.get("/v1/questions", params=params)
+        assert answer.status_code == 200
+        assert answer.json()["model_version"] == "v1"
+        ids: list[str] = answer.json()["item_ids"]
+        return ids
+
+    first = asked(n=4)
+    assert len(set(first)) == 4
+    assert asked(n=4, **{name: "w-2"}) == first
+    field = {"session": "session_id"}.get(name, name)
+    said = [{field: "w-2", "event_type": kind, "item_id": item_id}
+            for item_id, kind in zip(first[:2], ("wishlist", "dislike"), strict=True)]  # fmt: skip
+    assert doors.browser.post("/v1/events", json=said).json()["accepted"] == 2
+    assert not set(asked(n=50, **{name: "w-2"})) & set(first[:2])
+    assert asked(n=4) == first
+    wrong = doors.browser.get("/v1/questions", params={"session": "a", "anonymous_id": "b"})
+    assert (wrong.status_code, wrong.json()["got"]) == (400, "session and anonymous_id")
+    assert doors.browser.get("/v1/questions?n=0").status_code == 400
+    assert doors.browser.get("/v1/questions?limit=3").status_code == 400
 
 
 @pytest.mark.parametrize("name", ["session", "anonymous_id"])

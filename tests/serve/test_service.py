@@ -38,6 +38,17 @@ def test_an_event_is_folded_before_it_is_answered(shop: Parts) -> None:
     assert [item.item_id for item in shop.service.recommend("newcomer", limit=5).items] != before
 
 
+def test_without_a_model_nothing_is_asked(bare_shop: Parts) -> None:
+    assert bare_shop.service.questions(5).item_ids == ()
+
+
+def test_what_is_out_of_stock_is_not_asked_about(shop: Parts) -> None:
+    first = shop.service.questions(3).item_ids
+    shop.service.put_item(first[0], ItemBody(title="gone", available=False))
+    assert first[0] not in shop.service.questions(60).item_ids
+    assert len(shop.service.questions(60).item_ids) == 59
+
+
 def test_rows_are_judged_one_by_one(shop: Parts) -> None:
     good = {"event_id": "e1", "user_id": "u", "event_type": "view", "item_id": "i001"}
     results = shop.service.record_events([good, {"event_type": "view"}, good])

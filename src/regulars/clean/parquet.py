@@ -1,29 +1,25 @@
 """From a Parquet file of interactions straight to a Dataset, for people who use the library without a shop.
 
 Parquet keeps most columns of texts as codes into a dictionary: these are taken as they are, so no id of any row is
-ever made a text of its own. Rows are put in order by counting, which is linear; columns that say nothing are views
-of one number.
+ever made a text of its own. It wants a file without a fault; `regulars.frames` reads others too.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices, Instants, Matrix
-from regulars.core.data import PURCHASE, Dataset, IdMap, Interactions, Items, Shown, Users
+from regulars.clean.plain import MOST_ROWS, dataset_of_codes
+from regulars.core.arrays import Floats, Indices, Instants
+from regulars.core.data import Dataset, IdMap
 from regulars.core.errors import InputError
-from regulars.core.jit import kernel
 
-MOST_ROWS = 2**31 - 1  # row numbers are int32
 READERS = 2  # threads that read row groups
 
 
@@ -43,18 +39,7 @@ def dataset_from_parquet(
     when = None if at is None else _instants(table[at], f"{path}: {at}")
     del table
     pa.default_memory_pool().release_unused()  # arrow keeps what it has read into, a third of all
-    with ThreadPoolExecutor(2) as pool:  # kernels release the GIL
-        summed = pool.submit(_matrix, users, items, weights, (len(user_ids), len(item_ids)))
-        bought = pool.submit(_purchases, users, items, weights, when, len(user_ids))
-    nobody = np.zeros(0, dtype=np.int32)
-    dataset = Dataset(
-        as_of=0 if when is None else int(when.max(initial=-1)) + 1,
-        users=Users(IdMap(range(len(user_ids))), [{}] * len(user_ids), [()] * len(user_ids)),
-        items=Items.bare(item_ids),
-        interactions=bought.result(),
-        shown=Shown(nobody, nobody, nobody.astype(np.int64), nobody.astype(np.int16), nobody.astype(np.bool_)),
-    )
-    vars(dataset)["user_items"] = summed.result()  # where the cached property would keep it
+    dataset = dataset_of_codes(users, items, (len(user_ids), item_ids), weights=weights, at=when)
     return dataset, IdMap(user_ids)
 
 
@@ -130,98 +115,3 @@ def _instants(column: pa.ChunkedArray, where: str) -> Instants:
         raise InputError(where, got=f"a column of {kind}", wanted="timestamps, or whole microseconds UTC")
     instants: Instants = column.to_numpy().astype(np.int64, copy=False)
     return instants
-
-
-@kernel
-def _starts(keys: Indices, n_keys: int) -> NDArray[np.int64]:
-    """Where the rows of each key begin once they lie by key, `(n_keys + 1,)`."""
-    starts = np.zeros(n_keys + 1, dtype=np.int64)
-    for row in range(len(keys)):
-        starts[keys[row] + 1] += 1
-    for key in range(n_keys):
-        starts[key + 1] += starts[key]
-    return starts
-
-
-@kernel
-def _counting_order(keys: Indices, n_keys: int) -> Indices:
-    """What `argsort(keys, kind="stable")` gives for keys in [0, n_keys), in two passes."""
-    place, order = _starts(keys, n_keys), np.empty(len(keys), dtype=np.int32)
-    for row in range(len(keys)):
-        order[place[keys[row]]] = row
-        place[keys[row]] += 1
-    return order
-
-
-@kernel
-def _by_item(
-    users: Indices, items: Indices, weights: Floats, n_items: int
-) -> tuple[NDArray[np.int64], Indices, Floats]:
-    """Where each item's rows end, and users and weights laid out by item."""
-    place = _starts(items, n_items)
-    whose, much = np.empty(len(users), dtype=np.int32), np.empty(len(users), dtype=np.float32)
-    for row in range(len(users)):
-        here = place[items[row]]
-        whose[here], much[here] = users[row], weights[row]
-        place[items[row]] += 1
-    return place, whose, much
-
-
-@kernel
-def _add_up(
-    item_ends: NDArray[np.int64], whose: Indices, much: Floats, n_users: int
-) -> tuple[NDArray[np.int64], Indices, Floats]:
-    """The parts of a canonical CSR (starts, columns, sums): what lay by item is laid out by user."""
-    starts = _starts(whose, n_users)
-    ends = starts.copy()
-    columns, sums = np.empty(len(whose), dtype=np.int32), np.empty(len(whose), dtype=np.float32)
-    item = 0
-    for row in range(len(whose)):
-        while row >= item_ends[item]:
-            item += 1
-        user = whose[row]
-        end = ends[user]
-        if end > starts[user] and columns[end - 1] == item:
-            sums[end - 1] += much[row]
-        else:
-            columns[end], sums[end] = item, much[row]
-            ends[user] = end + 1
-    kept = 0
-    for user in range(n_users):  # close the gaps that summing left
-        first, starts[user] = starts[user], kept
-        for cell in range(first, ends[user]):
-            columns[kept], sums[kept] = columns[cell], sums[cell]
-            kept += 1
-    starts[n_users] = kept
-    return starts, columns[:kept], sums[:kept]
-
-
-def _matrix(users: Indices, items: Indices, weights: Floats, shape: tuple[int, int]) -> Matrix:
-    """Summed weights, as `Dataset.user_items`: a radix sort, by item and then by user, without a comparison."""
-    liked = weights > 0
-    if not liked.all():
-        users, items, weights = users[liked], items[liked], weights[liked]
-    starts, columns, sums = _add_up(*_by_item(users, items, weights, shape[1]), shape[0])
-    matrix: Matrix = sp.csr_array((sums, columns, starts.astype(np.int32)), shape=shape)
-    return matrix
-
-
-def _purchases(users: Indices, items: Indices, weights: Floats, when: Instants | None, n_users: int) -> Interactions:
-    """Rows by user, then instant; columns that are the same in every row are read-only views of one number."""
-    if when is None:
-        order = _counting_order(users, n_users)
-    else:
-        order = np.argsort(when, kind="stable").astype(np.int32)
-        order = order[_counting_order(users[order], n_users)]
-    n = len(users)
-
-    def all_of(value: Any) -> NDArray[Any]:
-        return np.broadcast_to(value, n)
-
-    sizes, liked = np.bincount(users, minlength=n_users), weights[order]
-    return Interactions(
-        user_idx=np.repeat(np.arange(n_users, dtype=np.int32), sizes), item_idx=items[order],
-        kind=all_of(np.int8(PURCHASE)), at=all_of(np.int64(0)) if when is None else when[order], weight=liked,
-        quantity=all_of(np.float32(1)), value=all_of(np.int64(0)), rating=liked,
-        session_idx=all_of(np.int32(-1)), order_idx=all_of(np.int32(-1)), from_slate=all_of(np.bool_(False)),
-    )  # fmt: skip

@@ -6,9 +6,9 @@ Everything is indexed densely: `user_idx` and `item_idx` are rows of `Dataset.us
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count, islice, repeat
+from itertools import chain, count, islice, repeat
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -165,6 +165,18 @@ class Users:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a table without a shop calls its shoppers and items, by index, and its columns; None = without one."""
+
+    users: IdMap[int | str]
+    items: IdMap[int | str]
+    user: str = "user"
+    item: str = "item"
+    time: str | None = None
+    weight: str | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Everything a model may learn from, as it was known at `as_of`."""
 
@@ -173,6 +185,7 @@ class Dataset:
     items: Items
     interactions: Interactions
     shown: Shown
+    names: Names | None = None  # where it was made of a table with ids
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -183,6 +196,11 @@ class Dataset:
     def user_items(self) -> Matrix:
         """Summed weights, users x items; cells without a positive weight are not stored."""
         return self.matrix()
+
+    @cached_property
+    def user_keys(self) -> NDArray[np.int64]:
+        """Each user's key `(n_users,)`."""
+        return np.fromiter(self.users.keys.ids, dtype=np.int64, count=len(self.users))
 
     @cached_property
     def indptr(self) -> NDArray[np.int64]:
@@ -208,6 +226,20 @@ class Dataset:
             sp.coo_array((rows.quantity[keep], (order, rows.item_idx[keep])), shape=(n_orders, len(self.items)))
         )
 
+    @cached_property
+    def friends(self) -> Matrix | None:
+        """Which other users each is linked with, CSR of ones `(n_users, n_users)`; None where nobody is linked."""
+        n_links = np.fromiter(map(len, self.users.links), dtype=np.int64, count=len(self.users))
+        if not n_links.any():
+            return None
+        rows = np.repeat(np.arange(len(self.users), dtype=np.int32), n_links)
+        linked = self.users.keys.index(chain.from_iterable(self.users.links), on_unknown="skip")
+        others = (linked >= 0) & (linked != rows)
+        ones = np.ones(int(others.sum()), dtype=np.float32)
+        found = as_csr(sp.coo_array((ones, (rows[others], linked[others])), shape=(len(self.users),) * 2))
+        found.data[:] = 1.0
+        return found
+
     def histories(self, user_idx: Indices | None = None) -> Histories:
         """What a model sees of these users (default: all)."""
         chosen = np.arange(len(self.users), dtype=np.int32) if user_idx is None else user_idx
@@ -221,8 +253,18 @@ class Dataset:
             item_idx=events.item_idx[rows],
             kind=events.kind[rows],
             at=events.at[rows],
+            attributes=[self.users.attributes[idx] for idx in chosen.tolist()],
             rating=events.rating[rows],
+            friend_items=self._friend_items(chosen),
+            user_keys=self.user_keys[chosen],
         )
+
+    def _friend_items(self, chosen: Indices) -> Matrix | None:
+        if self.friends is None:
+            return None
+        found = sp.csr_array(self.friends[chosen] @ self.user_items)
+        found.sort_indices()
+        return found if found.nnz else None
 
     @classmethod
     def from_matrix(cls, user_items: Any) -> Dataset:
@@ -284,6 +326,8 @@ class Histories:
     context_item: Indices | None = None  # (n,) the item looked at now, -1 where none
     attributes: Sequence[dict[str, Any]] = field(default=())
     rating: Floats | None = None  # one entry an event, NaN where it is no rating; None = nothing was rated
+    friend_items: Matrix | None = None  # (n, n_items) summed weights of linked shoppers; None = nobody's are known
+    user_keys: NDArray[np.int64] | None = None  # (n,) who they are, for models that know some by name; None = unknown
 
     def __len__(self) -> int:
         return int(self.user_items.shape[0])
@@ -312,6 +356,25 @@ class Histories:
             [np.zeros(0, dtype=np.int64), *(np.asarray(each, np.int64) for each in at)])  # fmt: skip
         return Dataset.from_events(users, items, (len(sequences), n_items), at=when).histories()
 
+    def last(self, n: NDArray[np.integer]) -> Histories:
+        """Each shopper's last `n (len(self),)` events alone, and the cells of the items in them."""
+        lengths = np.diff(self.indptr)
+        kept_of = np.minimum(lengths, n)
+        place = np.arange(len(self.item_idx)) - np.repeat(self.indptr[:-1], lengths)
+        keep = place >= np.repeat(lengths - kept_of, lengths)
+        owner = np.repeat(np.arange(len(self)), kept_of)
+        cells, width = self.user_items, self.user_items.shape[1]
+        mine = np.repeat(np.arange(len(self)), np.diff(cells.indptr)) * width + cells.indices
+        stay = np.isin(mine, owner * width + self.item_idx[keep])
+        indptr = np.concatenate(([0], np.cumsum(stay)))[cells.indptr]
+        return replace(
+            self,
+            user_items=sp.csr_array((cells.data[stay], cells.indices[stay], indptr), shape=cells.shape),
+            indptr=np.concatenate(([0], np.cumsum(kept_of))).astype(np.int64),
+            item_idx=self.item_idx[keep], kind=self.kind[keep], at=self.at[keep],
+            rating=None if self.rating is None else self.rating[keep],
+        )  # fmt: skip
+
     def rows(self, start: int, stop: int) -> Histories:
         """The shoppers `start:stop`; arrays are views."""
         if (start, stop) == (0, len(self)):
@@ -326,4 +389,6 @@ class Histories:
             context_item=None if self.context_item is None else self.context_item[start:stop],
             attributes=self.attributes[start:stop],
             rating=None if self.rating is None else self.rating[low:high],
+            friend_items=None if self.friend_items is None else self.friend_items[start:stop],
+            user_keys=None if self.user_keys is None else self.user_keys[start:stop],
         )

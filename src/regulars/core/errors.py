@@ -61,3 +61,7 @@ class Unsupported(RegularsError):
 
 class TrainingError(RegularsError):
     """A training that cannot begin or go on."""
+
+
+class RowsLeftOut(UserWarning):
+    """Rows of a table that could not be used; the others were."""

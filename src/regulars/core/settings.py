@@ -138,6 +138,10 @@ class RankSettings:
 
     limit: int = _setting(10, "items in a slate", low=1, high=200)
     candidates: int = _setting(100, "candidates taken from each model", low=1)
+    ranker: str = _setting(
+        "auto", "what puts candidates in order: blend, or auto: trees on top of it where they are shown to help",
+        options=("auto", "blend"),
+    )  # fmt: skip
     diversity: float = _setting(0.05, "how much of the best score an item loses when its like stands above", low=0)
     explore: str = _setting("epsilon", "exploring policy", options=("off", "epsilon", "softmax"))
     epsilon: float = _setting(0.1, "chance that an exploring position is drawn at random", low=0, high=1)

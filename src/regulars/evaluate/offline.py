@@ -161,6 +161,33 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def for_people(rows: Sequence[Row], k: int = 20) -> str:
+    """The table as one reads it: Markdown with aligned columns, intervals in brackets, seconds where known."""
+    keys = {"recall": "recall", "hit rate": "hr", "coverage": "coverage"}
+    timed = any("seconds" in row for row in rows)
+    table = [("model", "subset", "users", f"NDCG@{k}", *(f"{name}@{k}" for name in keys), "NDCG against popular",
+              *(["fit, s"] if timed else []))]  # fmt: skip
+    table += [
+        (
+            row["model"], row["subset"], f"{row['users']:,}", _interval(row, f"ndcg@{k}"),
+            *(f"{row[f'{key}@{k}']:.4f}" for key in keys.values()), _interval(row, "vs_popular", sign="+"),
+            *([f"{row['seconds']:.1f}"] if timed else []),
+        )
+        for row in rows
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+             for row in table]  # fmt: skip
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _interval(row: Row, key: str, sign: str = "") -> str:
+    if key not in row:
+        return "-"
+    return f"{row[key]:{sign}.4f} [{row[f'{key}_low']:{sign}.4f}, {row[f'{key}_high']:{sign}.4f}]"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"

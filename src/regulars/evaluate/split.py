@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Indices, Mask, Matrix, expect
 from regulars.core.clock import Instant
-from regulars.core.data import PURCHASE, Dataset, IdMap, Interactions
+from regulars.core.data import CLICK, PURCHASE, VIEW, Dataset, IdMap, Interactions
 from regulars.core.errors import InputError
 from regulars.core.settings import FeedbackSettings
 from regulars.evaluate.metrics import category_levels
@@ -44,6 +44,27 @@ class Split:
 def by_time(data: Dataset, cut: Instant, kinds: Sequence[int] = (PURCHASE,)) -> Split:
     """Learn from everything up to `cut`; ask for what came after."""
     return given(data, data.interactions.at <= cut, kinds)
+
+
+def last_share(data: Dataset, share: float, kinds: Sequence[int] = (PURCHASE,)) -> Split:
+    """`by_time` at the cut that leaves `share` of all rows after it, more where many have the same instant."""
+    at = np.sort(data.interactions.at)
+    cut = int(at[min(int((1 - share) * len(at)), len(at) - 1)]) - 1
+    return by_time(data, cut, kinds)
+
+
+def random_share(data: Dataset, share: float, rng: np.random.Generator, kinds: Sequence[int] = (PURCHASE,)) -> Split:
+    """Learn from a random `1 - share` of the rows; ask for the rest. Leaks time."""
+    return given(data, rng.random(len(data.interactions)) >= share, kinds)
+
+
+def answerable(relevant: Matrix, before: Dataset) -> Matrix:
+    """What is asked of shoppers and items that `before` has rows of: nothing could be learned of the others."""
+    rows, cells = before.interactions, relevant.tocoo()
+    users, items = (np.bincount(column, minlength=n) > 0
+                    for column, n in zip((rows.user_idx, rows.item_idx), before.shape, strict=True))  # fmt: skip
+    kept = users[cells.row] & items[cells.col]
+    return _csr(before.shape, cells.row[kept], cells.col[kept])
 
 
 def leave_one_out(data: Dataset, kinds: Sequence[int] = (PURCHASE,)) -> Split:
@@ -162,6 +183,37 @@ def targets_of(relevant: Matrix, before: Dataset, organic: Matrix | None = None)
     for name, members in zip(COHORTS, cohorts(orders_of(before)), strict=True):
         subsets[name] = Target(_only(relevant, members))
     return Targets(subsets, popularity_of(before), category_levels(before.items.category))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What shoppers took after looking at an item, one row a visit; indices are those of the data before."""
+
+    user_idx: Indices  # (n,)
+    item_idx: Indices  # (n,) looked at first
+    wanted: Matrix  # (n, n_items) taken later in that visit, without the item itself
+
+
+def beside(after: Dataset, before: Dataset, kinds: Sequence[int] = (PURCHASE,)) -> Beside:
+    """Visits after the cut `before.as_of` in which known shoppers looked at an item, then took another."""
+    rows = after.interactions
+    user_idx = before.users.keys.index(after.users.keys.ids, "skip")[rows.user_idx]
+    item_idx = before.items.ids.index(after.items.ids.ids, "skip")[rows.item_idx]
+    known = (rows.at > before.as_of) & (user_idx >= 0) & (item_idx >= 0) & (rows.session_idx >= 0)
+    looked = np.flatnonzero(known & np.isin(rows.kind, (VIEW, CLICK)))
+    _, first = np.unique(rows.session_idx[looked], return_index=True)
+    first = looked[first]  # rows of a visit stand in the order of time
+    opened = np.full(int(rows.session_idx.max(initial=-1)) + 2, len(rows))
+    opened[rows.session_idx[first]] = np.arange(len(first))
+    took = np.flatnonzero(known & np.isin(rows.kind, kinds) & (rows.quantity > 0))
+    visit = opened[rows.session_idx[took]]
+    took, visit = took[visit < len(first)], visit[visit < len(first)]
+    other = (took > first[visit]) & (item_idx[took] != item_idx[first[visit]])
+    visits, place = np.unique(visit[other], return_inverse=True)
+    return Beside(
+        user_idx[first[visits]].astype(np.int32), item_idx[first[visits]].astype(np.int32),
+        _csr((len(visits), len(before.items)), place.astype(np.int32), item_idx[took[other]]),
+    )  # fmt: skip
 
 
 def sample(targets: Targets, n: int, rng: np.random.Generator) -> Targets:

@@ -96,7 +96,7 @@ class Columns:
             return np.full(len(self), np.nan)
         column = self.raw.column(name).combine_chunks()
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-            numbers = column.cast(pa.float64())
+            numbers = column.cast(pa.float64(), safe=False)
             given: Mask = column.is_valid().to_numpy(zero_copy_only=False)
         else:
             texts = self.text(name)
@@ -113,7 +113,7 @@ class Columns:
         """Microseconds UTC; 0 where absent or unreadable, which is a fault."""
         column = self.raw.column(name).combine_chunks() if self.has(name) else pa.nulls(len(self))
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            values, read = _from_numbers(np.asarray(pc.fill_null(column, -1).cast(pa.float64())))
+            values, read = _from_numbers(np.asarray(pc.fill_null(column, -1).cast(pa.float64(), safe=False)))
         elif pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
             read = column.is_valid().to_numpy(zero_copy_only=False)
             values = self._from_timestamps(column)

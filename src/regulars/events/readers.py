@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -298,6 +298,8 @@ def column_of(values: list[Any]) -> pa.Array:
         column = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         column = None
+    if column is not None and pa.types.is_date(column.type) and any(isinstance(each, datetime) for each in values):
+        column = None  # Arrow would cut the moments down to days, as the first value is one
     if column is None or pa.types.is_nested(column.type):
         return pa.array([_text(value) for value in values], pa.string())
     return column
@@ -307,7 +309,7 @@ def _text(value: Any) -> str | None:
     """A value among others of another type; whole numbers as Excel keeps them lose their point."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # or a moment: midnights of a workbook come as days
         return value.isoformat()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

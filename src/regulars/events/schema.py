@@ -118,6 +118,7 @@ class SlateItem(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True)
     source: Source
     reason: Reason
     scores: dict[Source, float] = {}  # each model's own score
+    probability: float | None = None  # P(bought within `probability_days`), where learned
 
 
 class Slate(Struct, frozen=True, kw_only=True):
@@ -134,6 +135,7 @@ class Slate(Struct, frozen=True, kw_only=True):
     n_candidates: int
     candidate_ids: tuple[str, ...] = ()  # for a sampled share only
     why: str = ""
+    probability_days: float | None = None  # what the probabilities of the items look ahead
 
 
 class Decision(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag="decision"):

@@ -93,6 +93,7 @@ class ALS(Model):
                 break
         self.item_factors_ = y
         self.gram_ = gram_of(y)
+        self.spread_ = spread_of(x)
         self.moved_ = max(moved, still)
 
     def passes(self, user_items: Matrix, rng: np.random.Generator) -> Iterator[tuple[Floats, Floats]]:
@@ -177,6 +178,13 @@ class ALS(Model):
         factors: Floats = self.item_factors_
         return factors
 
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """Covariance of the factors of the shoppers learned from; None of a model saved before there was one."""
+        self._check_fitted()
+        known: NDArray[np.float64] | None = getattr(self, "spread_", None)
+        return known
+
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Predicted preference `(n, n_items)`, near 1 for what belongs to the shopper, 0 for no sign."""
         return self.user_vectors(histories, now) @ self.item_factors_.T
@@ -203,6 +211,12 @@ def gram_of(factors: Floats, dtype: type = np.float64) -> NDArray[np.float64]:
         part: NDArray[Any] = factors[start : start + PIECE].astype(dtype, copy=False)
         total += part.T @ part
     return total
+
+
+def spread_of(factors: Floats) -> NDArray[np.float64]:
+    """The covariance of the rows `(d, d)`; zeros without rows."""
+    mean = factors.mean(axis=0, dtype=np.float64) if len(factors) else np.zeros(factors.shape[1])
+    return gram_of(factors) / max(len(factors), 1) - np.outer(mean, mean)
 
 
 def _turn(factors: Floats, basis: Floats) -> None:

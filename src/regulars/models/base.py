@@ -6,17 +6,18 @@ A model knows no ids, candidates, rules or other models. Learned state is in att
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import inspect
 import json
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,6 +28,7 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError, ModelError, NotFitted, RegularsError, SettingError, Unsupported
 from regulars.core.topk import NOTHING, top_k
+from regulars.models.known import NAMES, Known, dataset_from
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,16 @@ def check_flag(where: str, value: bool) -> None:
     """Refuse a constructor's switch that is neither true nor false."""
     if not isinstance(value, bool):
         raise SettingError(where, got=repr(value), wanted="True or False")
+
+
+def check_names(where: str, given: Iterable[str], kind: type[Model]) -> None:
+    """Refuse settings that the constructor of a model does not take; the error names the nearest it does."""
+    known = inspect.signature(kind).parameters
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0)
+            wanted = repr(near[0]) if near else "nothing"
+            raise SettingError(where, got=f"unknown name {key!r}", wanted=wanted, remedy="Correct the name.")
 
 
 def all_cores() -> int:
@@ -98,18 +110,24 @@ class Model(ABC):
 
     can: ClassVar[frozenset[Can]] = frozenset()
     name: ClassVar[str]  # the registry's name, exactly
+    known: Known | None = None  # ids and log of a table, where the fit was on one
     warm: Warm | None = None  # what the next fit may begin from; no part of the settings, and never saved
 
     def fit(self, data: Dataset | Any, rng: np.random.Generator | None = None) -> Self:
-        """Learn from a Dataset or a plain users x items matrix, starting afresh; rng None = seed 0."""
-        dataset = data if isinstance(data, Dataset) else Dataset.from_matrix(data)
+        """Learn from a Dataset, a table of shopper, item and time, or a users x items matrix; rng None = seed 0.
+
+        It starts afresh. `regulars.frames.dataset_of` says what is a table, and names columns of other words.
+        """
+        dataset = dataset_from(data)
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
         if self.warm is not None and not self.warm.suits(self, len(dataset.items)):
             log.info("%s: begins afresh: the last model is of another kind, settings or items", self.name)
             del self.warm
         self._fit(dataset, rng if rng is not None else np.random.default_rng(0))
-        self.n_items_ = len(dataset.items)
+        self.n_items_, self.n_users_ = len(dataset.items), len(dataset.users)
+        self.n_events_ = len(dataset.interactions)
+        self.known = Known.of(dataset)
         vars(self).pop("warm", None)  # one fit uses it up: two generations of models are not held
         return self
 
@@ -134,6 +152,11 @@ class Model(ABC):
         """Factors of the items `(n_items, d)`."""
         raise self._cannot(Can.FACTORS)
 
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """Covariance `(d, d)` of shoppers' factors around what is expected of a new one; None = not known."""
+        return None
+
     def linked(self, histories: Histories, now: Instant) -> tuple[Cells, Matrix]:
         """Weights of items, one row a shopper, and links `(n_items, n_items)` from them, columns sorted."""
         raise self._cannot(Can.LINKS)
@@ -146,14 +169,36 @@ class Model(ABC):
         """For one shopper: the item, of the history or looked at now, each of `item_idx` leans on most, else -1."""
         raise self._cannot(Can.BECAUSE)
 
+    @overload
     def recommend(
         self, history: Any, k: int = 10, *, exclude_seen: bool = True, now: Instant | None = None
-    ) -> tuple[Indices, Scores]:
-        """Ids and scores `(n, k)` of the best items, for people who use the library without a shop.
+    ) -> tuple[Indices, Scores]: ...
 
-        `history` is `Histories`, a users x items matrix, or one row of it; padding is id -1.
+    @overload
+    def recommend(
+        self, history: None = None, k: int = 10, *, users: Any = None, histories: Any = None,
+        exclude_seen: bool = True, now: Instant | None = None,
+    ) -> Any: ...  # fmt: skip
+
+    def recommend(
+        self, history: Any = None, k: int = 10, *, users: Any = None, histories: Any = None,
+        exclude_seen: bool = True, now: Instant | None = None,
+    ) -> Any:  # fmt: skip
+        """The best items, for people who use the library without a shop.
+
+        `history`, `Histories`, a users x items matrix or one row of it: indices and scores `(n, k)`, padding is -1.
+        After a fit on a table, its ids go in and come out: an Arrow table, the columns called as in the fit, of
+        shopper, item, score and rank (from 1), best first, at the end of the log unless `now` says otherwise.
+        `users` are ids of shoppers of the fit; `histories` say what others took: a table like that of the fit, or
+        a list of item ids for each, oldest first (shoppers are then 0, 1, ...).
         """
         self._check_fitted()
+        if sum(each is not None for each in (history, users, histories)) != 1:
+            raise InputError("recommend", got="none or several of them", wanted="history, users or histories")
+        if history is None:
+            if self.known is None:
+                raise InputError("recommend", got="a fit without ids", wanted="a fit on a table with ids")
+            return self.known.recommend(self, users, histories, k, exclude_seen=exclude_seen, now=now)
         given = history if isinstance(history, Histories) else Histories.from_matrix(np.atleast_2d(history)
                 if isinstance(history, (np.ndarray, list)) else history)  # fmt: skip
         self._check_width(given)
@@ -168,13 +213,31 @@ class Model(ABC):
         """Megabytes that a fit on a matrix of this shape and so many cells needs at most, beside the data."""
         return (64 * sum(shape) + 48 * nnz) / 1e6
 
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's settings."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's settings; `deep` is there for scikit-learn, and changes nothing."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def set_params(self, **params: Any) -> Self:
+        """Change some settings, all of them checked first; they count for the next `fit`, which this is not."""
+        check_names(self.name, params, type(self))
+        checked = type(self)(**{**self.get_params(), **params})
+        for name in params:
+            setattr(self, name, getattr(checked, name))
+        return self
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"{type(self).__name__}({settings})"
+        """The settings that are not the default ones."""
+        usual = inspect.signature(type(self)).parameters
+        told = [f"{name}={value!r}" for name, value in self.get_params().items() if value != usual[name].default]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+    def __str__(self) -> str:
+        """Settings, and what it has learned from."""
+        if not hasattr(self, "n_events_"):
+            return f"{self!r}, {'fitted' if hasattr(self, 'n_items_') else 'not fitted'}"
+        return (
+            f"{self!r}, fitted on {self.n_events_:,} events of {self.n_users_:,} shoppers and {self.n_items_:,} items"
+        )
 
     def save(self, folder: Path) -> None:
         """Write the fitted model as a folder of `.npy` arrays and a JSON manifest."""
@@ -186,7 +249,10 @@ class Model(ABC):
                 kinds[name], plain = _write(folder, name, value)
                 if plain is not None:
                     values[name] = plain
-        sums = {path.name: _digest(path) for path in sorted(folder.glob("*.npy"))}
+        if self.known is not None:
+            self.known.save(folder)
+        files = [*sorted(folder.glob("*.npy")), *([folder / NAMES] if self.known is not None else [])]
+        sums = {path.name: _digest(path) for path in files}
         manifest = {
             "format": FORMAT, "model": self.name, "params": self.get_params(),
             "kinds": kinds, "values": values, "sums": sums,
@@ -208,6 +274,7 @@ class Model(ABC):
             for name, kind in manifest["kinds"].items():
                 setattr(model, name, _read(folder, name, kind, manifest["values"]))
             model._check_fitted()
+            model.known = Known.load(folder) if NAMES in manifest["sums"] else None
         except (TypeError, KeyError, ValueError, AttributeError, OSError, RegularsError) as error:
             raise ModelError(str(folder), got=str(error), wanted=f"a saved {cls.name!r} model",
                              remedy="Train again, or roll back to another version.") from error  # fmt: skip

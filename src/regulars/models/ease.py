@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from regulars.core.arrays import Floats, Indices, Matrix, Scores
+from regulars.core.arrays import Floats, Indices, Matrix, Scores, cells_of
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError
@@ -45,13 +45,13 @@ class EASE(Model):
         self, *, l2: float = 500.0, dropout: float = 0.0, k: int = 100, power: float = 0.5,
         context_weight: float = 1.0, memory_mb: float = 2000.0, threads: int = 1,
     ) -> None:  # fmt: skip
-        check_range("ease: l2", l2, 1e-6)
-        check_range("ease: dropout", dropout, 0.0, 0.999)
-        check_range("ease: k", k, 1, whole=True)
-        check_range("ease: power", power, 0.0, 4.0)
-        check_range("ease: context_weight", context_weight, 0.0)
-        check_range("ease: memory_mb", memory_mb, 1.0)
-        check_range("ease: threads", threads, 0, whole=True)
+        check_range(f"{self.name}: l2", l2, 1e-6)
+        check_range(f"{self.name}: dropout", dropout, 0.0, 0.999)
+        check_range(f"{self.name}: k", k, 1, whole=True)
+        check_range(f"{self.name}: power", power, 0.0, 4.0)
+        check_range(f"{self.name}: context_weight", context_weight, 0.0)
+        check_range(f"{self.name}: memory_mb", memory_mb, 1.0)
+        check_range(f"{self.name}: threads", threads, 0, whole=True)
         self.l2, self.dropout, self.k, self.power = l2, dropout, k, power
         self.context_weight, self.memory_mb, self.threads = context_weight, memory_mb, threads
 
@@ -66,7 +66,10 @@ class EASE(Model):
         return min(n_items, int(np.sqrt(self.memory_mb * 1e6 / 4)))
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
-        gram = Gram.from_matrix(data.user_items)
+        self._solve(Gram.from_matrix(data.user_items))
+
+    def _solve(self, gram: Gram) -> None:
+        """The weights that a Gram leads to."""
         self.n_dense_ = self._dense(gram.n_items)
         if self.n_dense_ < gram.n_items:
             log.info("ease: memory_mb %g holds %d of %d items, the rest is linked to its %d nearest; %d BLAS threads",
@@ -84,11 +87,14 @@ class EASE(Model):
         """Sum of the history's rows of B `(n, n_items)`; about 1 for what surely belongs, 0 for no sign."""
         self._check_fitted()
         self._check_width(histories)
-        cells = indptr, items, weights = history_weights(histories, self.power, self.context_weight)
-        rows = sp.csr_array((weights, items, indptr), shape=histories.user_items.shape)
-        if self.n_dense_ == self.n_items_:
+        indptr, items, weights = history_weights(histories, self.power, self.context_weight)
+        return self._through(sp.csr_array((weights, items, indptr), shape=histories.user_items.shape))
+
+    def _through(self, rows: Matrix) -> Scores:
+        """`rows @ B` for any weights of items."""
+        if self.n_dense_ == rows.shape[1]:
             return np.asarray(rows @ self.weights_, dtype=np.float32)
-        scores = add_links(cells, self.links_)
+        scores = add_links(cells_of(rows), self.links_)
         scores[:, self.dense_items_] += rows[:, self.dense_items_] @ self.weights_
         return scores
 

@@ -3,7 +3,7 @@
 Minimises the squared error over rated cells plus reg n (|factors|^2 + bias^2) for each row with n ratings
 (Zhou et al. 2008, "Large-scale parallel collaborative filtering for the Netflix prize"). Biases are factors
 too: each half solves a row's factors and its bias together, with the other side's [V, 1] or [U, 1] fixed.
-O(nnz d^2 + n d^3) an epoch.
+Fit O(nnz d^2 + n d^3) an epoch with d factors and n rows on both sides, score O(n_items d) and a solve of one row.
 """
 
 from __future__ import annotations

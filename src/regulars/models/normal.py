@@ -17,10 +17,11 @@ def solve_rows(
     start: int, stop: int, indptr: NDArray[np.int64], cells: tuple[Indices, Floats, Floats], fixed: Floats,
     prior: tuple[Square, Floats], out: Floats,
 ) -> None:  # fmt: skip
-    """For each row, out = (gram + sum w z z' + reg I)^-1 sum t z over the row's cells, z = fixed[index].
+    """For each row, out = (gram + sum w z z' + reg I)^-1 (out + sum t z) over the row's cells, z = fixed[index].
 
-    `cells` are (index, w, t), `prior` is (gram, reg of each row). Cholesky in float64; a direction that neither
-    data nor prior determines gets 0. O(d^2 cells + d^3 / 3) a row.
+    `cells` are (index, w, t), `prior` is (gram, reg of each row). What `out` holds before, zeros or reg times a
+    prior mean, is where the row is drawn to. Cholesky in float64; a direction that neither data nor prior determines
+    gets 0. O(d^2 cells + d^3 / 3) a row.
     """
     d = fixed.shape[1]
     indices, weight, target = cells
@@ -28,7 +29,7 @@ def solve_rows(
     system, right, z = np.empty((d, d)), np.empty(d), np.empty(d)
     for row in range(start, stop):
         for i in range(d):  # element by element: whole-row assignments take seconds to compile
-            right[i] = 0.0
+            right[i] = out[row, i]
             for j in range(i + 1):
                 system[i, j] = gram[i, j]
             system[i, i] += reg[row]

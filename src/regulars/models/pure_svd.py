@@ -2,6 +2,7 @@
 
 With V the leading right singular vectors of the users x items matrix X (the eigenvectors of its Gram X'X), the
 scores of a history r are r V V'. Nothing of a shopper is learned, so any history can be scored.
+Fit O(cells factors + n_items factors^2) a round of the iteration (`svd`), score O((history + n_items) factors).
 """
 
 from __future__ import annotations

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from regulars.core.errors import SettingError
-from regulars.models.base import Model, read_manifest
+from regulars.models.base import Model, check_names, read_manifest
 
 MODELS = {
     "popular": "popular:Popular",
+    "segment-popular": "segment_popular:SegmentPopular",
     "trending": "trending:Trending",
     "repeat": "repeat:Repeat",
     "item-knn": "item_knn:ItemKNN",
     "user-knn": "user_knn:UserKNN",
     "rp3beta": "rp3beta:RP3Beta",
     "ease": "ease:EASE",
+    "transfer-ease": "transfer:TransferEASE",
     "slim": "slim:SLIM",
     "als": "als:ALS",
+    "rlfm": "rlfm:RLFM",
     "bpr": "bpr:BPR",
     "mf-ccl": "contrastive_mf:ContrastiveMF",
     "pure-svd": "pure_svd:PureSVD",
@@ -37,6 +40,7 @@ MODELS = {
     "two-tower": "deep.two_tower:TwoTower",
     "dnn-ranker": "deep.dnn_ranker:DNNRanker",
     "content": "content:Content",
+    "friends": "friends:Friends",
     "next-basket": "next_basket:NextBasket",
     "random": "random:Random",
 }
@@ -60,12 +64,25 @@ def needs_torch(name: str) -> bool:
 def make_model(name: str, params: Mapping[str, Any] | None = None) -> Model:
     """A model made with these of its settings, as `[models.NAME]` of a shop names them."""
     kind, given = model_class(name), dict(params or {})
-    known = inspect.signature(kind).parameters
-    for key in given.keys() - known.keys():
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0)
-        wanted = repr(near[0]) if near else "nothing"
-        raise SettingError(f"[models.{name}]", got=f"unknown name {key!r}", wanted=wanted, remedy="Correct the name.")
+    check_names(f"[models.{name}]", given, kind)
     return kind(**given)
+
+
+def settings_of(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Settings of models out of texts such as `als.factors=128`; values are written as in TOML, or bare words."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        name, _, setting = key.strip().partition(".")
+        if not (name and setting and value):
+            raise SettingError(
+                "a model's setting", got=repr(text), wanted="MODEL.NAME=VALUE, such as als.factors=128"
+            )
+        try:
+            found.setdefault(name, {})[setting] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found.setdefault(name, {})[setting] = value
+    return found
 
 
 def check_models(names: Iterable[str], params: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 Each column j of W minimises 1/2 |x_j - X w|^2 + l2/2 |w|^2 + l1 |w|_1 over w >= 0, w_j = 0 and, as in the paper's
 fsSLIM, over the `k` items most cosine-similar to j alone (`k` at least the number of items: over all). All that a
 step needs are cells of X'X (covariance updates, Friedman, Hastie & Tibshirani 2010): O(k) a weight that moves.
+Fit O(sum n_u^2) for the Gram over shoppers with n_u items, then O(k^2) a pass and item; score O(history x weights).
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ from regulars.profiles import portrait, snapshot
 from regulars.profiles.alignment import translated
 from regulars.profiles.catalogue import Catalogue, CatalogueSnapshot
 from regulars.profiles.clockwork import ShopClock
-from regulars.profiles.fold import EVENT, NAMED, STATE, UNNAMED
+from regulars.profiles.fold import EVENT, NAMED, STATE, UNNAMED, Events
 from regulars.profiles.log import EventLog
-from regulars.profiles.people import People, PeopleSnapshot
+from regulars.profiles.people import Facts, People, PeopleSnapshot
 from regulars.profiles.segments import CutPoints, cut_points
 from regulars.profiles.shown import SEEN, SHOWN, ShownLog
 
@@ -154,21 +154,37 @@ class Live:
             indptr, rows = self._log.rows(shoppers)
             events = self._log.events[rows]
             to_model = self.catalogue.to_model(items)
-            attributes = [self._people.facts(shopper).attributes for shopper in shoppers.tolist()]
-        item_idx = to_model[events["item"]]
-        known = item_idx >= 0
-        if not known.all():
-            indptr, events, item_idx = _narrow(indptr, known), events[known], item_idx[known]
-        weight = self._log.weights(events, now, self.settings.clean)
+            told = [self._people.facts(shopper) for shopper in shoppers.tolist()]
+            roots = [self._people.root(key) for key in user_keys]
+            friends = self._events_of_friends(shoppers, told) if any(facts.links for facts in told) else None
+        indptr, events, item_idx = _known(indptr, events, to_model)
+        theirs = self._summed(*_known(*friends, to_model), now, len(items)) if friends else None
         return Histories(
-            user_items=_matrix(weight, item_idx, indptr, len(items)),
+            user_items=self._summed(indptr, events, item_idx, now, len(items)),
             indptr=indptr,
             item_idx=item_idx,
             kind=np.ascontiguousarray(events["kind"]),
             at=np.ascontiguousarray(events["at"]),
             context_item=items.index(context, on_unknown="skip") if len(context) else None,
-            attributes=attributes,
+            attributes=[facts.attributes for facts in told],
+            friend_items=theirs if theirs is not None and theirs.nnz else None,
+            user_keys=np.array(roots, dtype=np.int64),
         )
+
+    def _events_of_friends(
+        self, shoppers: NDArray[np.int64], told: Sequence[Facts]
+    ) -> tuple[NDArray[np.int64], Events] | None:
+        """CSR-like `(indptr, events)` of those whom each shopper is linked with, each of them once; None of none."""
+        friends = [np.setdiff1d(self._people.index(facts.links), (-1, shopper))
+                   for facts, shopper in zip(told, shoppers.tolist(), strict=True)]  # fmt: skip
+        starts, rows = self._log.rows(np.concatenate(friends))
+        ends = np.cumsum([0, *map(len, friends)])
+        return (starts[ends], self._log.events[rows]) if len(rows) else None
+
+    def _summed(
+        self, indptr: NDArray[np.int64], events: Events, item_idx: Indices, now: Instant, n_items: int
+    ) -> Matrix:
+        return _matrix(self._log.weights(events, now, self.settings.clean), item_idx, indptr, n_items)
 
     def shown(
         self, user_keys: Sequence[int], items: IdMap[str], now: Instant
@@ -309,6 +325,15 @@ def _hash(name: str) -> int:
 def _narrow(indptr: NDArray[np.int64], keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Where rows begin once only the `keep` entries are left."""
     return np.concatenate(([0], np.cumsum(keep)))[indptr].astype(np.int64)
+
+
+def _known(indptr: NDArray[np.int64], events: Events, to_model: Indices) -> tuple[NDArray[np.int64], Events, Indices]:
+    """Without events of items that a model does not know; with the items in its indices."""
+    item_idx = to_model[events["item"]]
+    known = item_idx >= 0
+    if known.all():
+        return indptr, events, item_idx
+    return _narrow(indptr, known), events[known], item_idx[known]
 
 
 def _matrix(weight: NDArray[np.float32], item_idx: Indices, indptr: NDArray[np.int64], n_items: int) -> Matrix:

@@ -24,10 +24,13 @@ from regulars.core.errors import ModelError
 from regulars.models.base import MANIFEST, Model
 from regulars.models.registry import load_model
 from regulars.rank.blend import Blend
+from regulars.rank.hybrid import FILE as HYBRID
+from regulars.rank.hybrid import Hybrid, parts_of
 from regulars.rank.retrieve import Retriever, retrievers
 
 FORMAT = 1
 FILE = "bundle.json"
+RANKER = "ranker"  # folder of the second look
 REMEDY = "Run `regulars rollback` or `regulars train`."
 GAP_PRIOR_PAIRS = 3.0  # repeat gaps that the shop-wide mean gap is worth when an item has few of its own
 FACTS = ("gap_days", "buyers", "week_buyers")  # saved arrays of ItemFacts
@@ -95,11 +98,17 @@ class Bundle:
     trained_at: Instant  # the data's instant
     settings_hash: str
     facts: Mapping[str, Any] = field(default_factory=dict)  # table, verdict, seconds: for people
+    hybrid: Hybrid | None = None  # the second look
+    beside: Blend | None = None  # for slates beside an item, where there was something to learn from
 
     @cached_property
     def retrievers(self) -> dict[str, Retriever]:
         """The models, ready to be asked for candidates."""
         return retrievers(self.models)
+
+    def blend_for(self, item: str) -> Blend:
+        """The blend of requests that name an item, or of those that do not."""
+        return self.beside if item and self.beside is not None else self.blend
 
     def save(self, folder: Path) -> None:
         """Write the version; `bundle.json` comes last, so a folder without it was never finished."""
@@ -108,11 +117,14 @@ class Bundle:
             model.save(folder / name)
         for name in FACTS:
             np.save(folder / f"{name}.npy", getattr(self.item_facts, name), allow_pickle=False)
+        if self.hybrid is not None:
+            self.hybrid.save(folder / RANKER)
         (folder / "items.json").write_text(json.dumps(list(self.items.ids), ensure_ascii=False), encoding="utf-8")
         about = {
             "format": FORMAT, "version": self.version, "models": list(self.models), "blend": self.blend.to_json(),
+            "beside": None if self.beside is None else self.beside.to_json(),
             "offset": self.offset, "trained_at": self.trained_at, "settings_hash": self.settings_hash,
-            "facts": dict(self.facts), "sums": _sums(folder, list(self.models)),
+            "facts": dict(self.facts), "sums": _sums(folder, list(self.models), self.hybrid is not None),
         }  # fmt: skip
         (folder / FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -138,6 +150,8 @@ class Bundle:
             version=about["version"], items=items, models=models, blend=Blend.from_json(about["blend"]),
             item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
             settings_hash=about["settings_hash"], facts=about["facts"],
+            beside=Blend.from_json(about["beside"]) if about.get("beside") else None,
+            hybrid=Hybrid.load(folder / RANKER) if f"{RANKER}/{HYBRID}" in about["sums"] else None,
         )  # fmt: skip
 
 
@@ -148,9 +162,11 @@ def _read_items(path: Path, digest: str, maps: MutableMapping[str, IdMap[str]]) 
     return items
 
 
-def _sums(folder: Path, models: Sequence[str]) -> dict[str, str]:
+def _sums(folder: Path, models: Sequence[str], ranker: bool) -> dict[str, str]:
     """Digest by part; a model's manifest holds the digests of its arrays."""
     parts = ["items.json", *(f"{name}.npy" for name in FACTS), *(f"{name}/{MANIFEST}" for name in models)]
+    if ranker:
+        parts += [f"{RANKER}/{name}" for name in parts_of(folder / RANKER)]
     return {part: _digest(folder / part) for part in parts}
 
 

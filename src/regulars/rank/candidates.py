@@ -20,6 +20,8 @@ from regulars.core.jit import kernel
 from regulars.core.topk import NOTHING
 from regulars.rank.retrieve import Retriever
 
+NEVER_BOUGHT = -1.0
+SHORTEST_GAP = 1e-3  # days: two purchases of one moment are no habit
 NOT_DUE_SHARE = 0.5  # bought again before half the usual gap has passed: not due
 
 
@@ -30,11 +32,19 @@ class Candidates:
     item_idx: Indices  # (n, width)
     says: NDArray[np.float32]  # (n, width, 2 * n_sources): score place and rank discount by source
     bought: NDArray[np.int32]  # (n, width) times bought before
-    not_due: Mask  # (n, width) bought, and too short ago to be needed again
+    rested: NDArray[
+        np.float32
+    ]  # (n, width) since the last purchase, in usual gaps; NEVER_BOUGHT where there was none
     n: NDArray[np.int32]  # (n,) candidates of each row
 
     def __len__(self) -> int:
         return len(self.item_idx)
+
+    @property
+    def not_due(self) -> Mask:
+        """`(n, width)` bought, and too short ago to be needed again."""
+        mask: Mask = (self.rested >= 0) & (self.rested < NOT_DUE_SHARE)
+        return mask
 
 
 def gather(
@@ -63,7 +73,7 @@ def gather(
         item_idx=np.full((n, width), -1, dtype=np.int32),
         says=np.zeros((n, width, 2 * n_sources), dtype=np.float32),
         bought=np.zeros((n, width), dtype=np.int32),
-        not_due=np.zeros((n, width), dtype=np.bool_),
+        rested=np.full((n, width), NEVER_BOUGHT, dtype=np.float32),
         n=np.zeros(n, dtype=np.int32),
     )
     table = np.full(1 << (2 * width).bit_length(), -1, dtype=np.int32)
@@ -73,13 +83,13 @@ def gather(
     _look_back(
         histories.indptr, np.ascontiguousarray(histories.item_idx), np.ascontiguousarray(histories.kind),
         np.ascontiguousarray(histories.at), merged.item_idx, merged.n, item_gap, now, table, merged.bought,
-        merged.not_due,
+        merged.rested,
     )  # fmt: skip
     return merged
 
 
 @kernel
-def _slot(table: Indices, items: Indices, idx: int) -> int:
+def slot_of(table: Indices, items: Indices, idx: int) -> int:
     """Where a hash table holds the place of an item among `items`; where it would go when it is not in yet."""
     last = len(table) - 1  # a power of two less one
     slot = (int(idx) * 0x9E3779B1 >> 15) & last  # Fibonacci hashing (Knuth 6.4), linear probing
@@ -106,7 +116,7 @@ def _merge(
                 idx, score = ids[source, row, rank], scores[source, row, rank]
                 if idx < 0 or not score > 0:
                     break
-                slot = _slot(table, item_idx[row], idx)
+                slot = slot_of(table, item_idx[row], idx)
                 if table[slot] < 0:
                     table[slot], item_idx[row, size] = size, idx
                     size += 1
@@ -130,17 +140,18 @@ def _add_pins(merged: Candidates, pins: Indices, allowed: Mask, banned: Indices)
 @kernel
 def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
     indptr: NDArray[np.int64], hist_idx: Indices, kind: NDArray[np.int8], at: Instants,
-    item_idx: Indices, n: Indices, item_gap: Floats, now: Instant, table: Indices, bought: Indices, not_due: Mask,
+    item_idx: Indices, n: Indices, item_gap: Floats, now: Instant, table: Indices, bought: Indices,
+    rested: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Count each candidate's earlier purchases (lines of one instant once), and mark what is not due again yet."""
+    """Count each candidate's earlier purchases (lines of one instant once), and how many gaps ago the last was."""
     first_at, last_at = np.empty(item_idx.shape[1], dtype=np.int64), np.empty(item_idx.shape[1], dtype=np.int64)
     for row in range(len(n)):
         for place in range(n[row]):
-            table[_slot(table, item_idx[row], item_idx[row, place])] = place
+            table[slot_of(table, item_idx[row], item_idx[row, place])] = place
         for event in range(indptr[row], indptr[row + 1]):
             if kind[event] != PURCHASE:
                 continue
-            place = table[_slot(table, item_idx[row], hist_idx[event])]
+            place = table[slot_of(table, item_idx[row], hist_idx[event])]
             if place < 0 or (bought[row, place] > 0 and last_at[place] == at[event]):
                 continue
             if bought[row, place] == 0:
@@ -152,5 +163,5 @@ def _look_back(  # noqa: PLR0913 - a kernel takes plain arrays
             if times > 0:
                 own = (last_at[place] - first_at[place]) / DAY / max(times - 1, 1)
                 gap = own if times >= 2 else item_gap[idx]
-                not_due[row, place] = (now - last_at[place]) / DAY < NOT_DUE_SHARE * gap
+                rested[row, place] = max((now - last_at[place]) / DAY, 0.0) / max(gap, SHORTEST_GAP)
         table[:] = -1

@@ -16,10 +16,12 @@ from regulars.core.settings import Settings
 from regulars.events.schema import Decision, Reason, Slate, SlateItem
 from regulars.profiles.live import Live
 from regulars.rank import rules
+from regulars.rank.blend import Blend
 from regulars.rank.bundle import Bundle
 from regulars.rank.candidates import Candidates, gather
 from regulars.rank.draw import Drawn, draw
 from regulars.rank.explain import TEXTS, Explainer, Shopper
+from regulars.rank.features import best_places, features
 from regulars.rank.request import Filters, Request
 
 __all__ = ["Filters", "Request", "State", "decision", "slates"]
@@ -68,29 +70,34 @@ def decision(slate: Slate, request: Request, state: State) -> Decision:
 
 
 def _batches(requests: Sequence[Request], n_items: int) -> Iterator[list[int]]:
-    """Row numbers of requests that share their filters, in batches that fit the memory."""
-    groups: dict[Filters, list[int]] = {}
+    """Row numbers of requests that share their filters and their blend, in batches that fit the memory."""
+    groups: dict[tuple[Filters, bool], list[int]] = {}
     for row, request in enumerate(requests):
-        groups.setdefault(request.filters, []).append(row)
+        groups.setdefault((request.filters, bool(request.item)), []).append(row)
     step = max(1, min(MAX_BATCH, BATCH_CELLS // n_items))
     for rows in groups.values():
         for start in range(0, len(rows), step):
             yield rows[start : start + step]
 
 
-def candidates_of(requests: Sequence[Request], state: State, bundle: Bundle) -> tuple[Histories, Candidates]:
-    """Histories of these requests (which share their filters), and what the models bring for them."""
-    rank = state.settings.rank
-    histories = state.live.histories(
+def histories_of(requests: Sequence[Request], state: State, bundle: Bundle) -> Histories:
+    """What the models see of the shoppers of these requests."""
+    return state.live.histories(
         [request.user_key for request in requests], bundle.items, state.now, [request.item for request in requests]
     )
-    candidates = gather(
+
+
+def candidates_of(
+    requests: Sequence[Request], state: State, bundle: Bundle, histories: Histories
+) -> Candidates:  # fmt: skip
+    """What the models bring for these requests, which share their filters."""
+    rank = state.settings.rank
+    return gather(
         bundle.retrievers, histories, state.now,
         rules.allowed(state.live.catalogue, bundle.items, requests[0].filters, state.now),
         rules.banned(requests, histories, bundle.items, rank), bundle.item_facts.gap_days, rank.candidates,
         rules.pins_of(requests, bundle.items, rank),
     )  # fmt: skip
-    return histories, candidates
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,7 @@ class _Shown:
     item_idx: list[list[int]]
     score: list[list[float]]
     propensity: list[list[float]]
+    probability: list[list[float | None]]
     source: list[list[str]]
     scores: list[list[dict[str, float]]]
     n_candidates: list[int]
@@ -108,33 +116,67 @@ class _Shown:
 
 
 def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> list[Slate]:
-    """Candidates -> blend -> rules -> draw -> reasons, for requests with the same filters."""
+    """Candidates -> blend -> second look -> rules -> draw -> reasons, for requests that `_batches` put together."""
     bundle, rank = explainer.bundle, state.settings.rank
-    histories, candidates = candidates_of(requests, state, bundle)
-    scores = rules.score(candidates, bundle.blend, rank)
+    blend = bundle.blend_for(requests[0].item)
+    histories = histories_of(requests, state, bundle)
+    candidates = candidates_of(requests, state, bundle, histories)
+    scores, look = _look_again(candidates, rules.score(candidates, blend, rank), histories, state, bundle)
     shown = state.live.shown([request.user_key for request in requests], bundle.items, state.now)
-    rules.tire(scores, candidates, shown, bundle.blend, rank)
+    rules.tire(scores, candidates, shown, blend, rank)
     limits = np.array([request.limit or rank.limit for request in requests], dtype=np.int32)
     pins = rules.pinned(rules.pins_of(requests, bundle.items, rank), candidates, scores)
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    made = _shown(bundle, candidates, scores, drawn, pins)
+    made = _shown(bundle, blend, candidates, scores, drawn, pins, look)
     return [_slate(row, request, state, explainer, histories, made) for row, request in enumerate(requests)]
 
 
-def _shown(bundle: Bundle, candidates: Candidates, scores: Floats, drawn: Drawn, pins: Indices) -> _Shown:
+Look = tuple[Indices, Floats]  # columns that were looked at again `(n, m)`, and their features
+
+
+def _look_again(
+    candidates: Candidates, scores: Floats, histories: Histories, state: State, bundle: Bundle
+) -> tuple[Floats, Look | None]:
+    """The scores after the second look, and what it saw; as they were where the version has none."""
+    if bundle.hybrid is None:
+        return scores, None
+    places = best_places(scores)
+    columns = state.live.catalogue.columns(bundle.items)
+    rows = features(candidates, places, scores, histories, bundle.item_facts, columns, state.now)
+    return bundle.hybrid.rerank(scores, places, rows), (places, rows)
+
+
+def _probabilities(bundle: Bundle, drawn: Drawn, look: Look | None) -> list[list[float | None]]:
+    """How likely each drawn column is bought, None where that was not learned or it was not looked at."""
+    if look is None or bundle.hybrid is None or bundle.hybrid.purchases is None:
+        return [[None] * drawn.place.shape[1] for _ in drawn.place]
+    places, rows = look
+    same = (drawn.place[:, :, None] == places[:, None, :]) & (drawn.place >= 0)[:, :, None]
+    row, position, column = np.nonzero(same)
+    told = np.full(drawn.place.shape, None, dtype=object)
+    told[row, position] = bundle.hybrid.purchases.probability(rows[row, column]).round(6).tolist()
+    found: list[list[float | None]] = told.tolist()
+    return found
+
+
+def _shown(
+    bundle: Bundle, blend: Blend, candidates: Candidates, scores: Floats, drawn: Drawn, pins: Indices,
+    look: Look | None,
+) -> _Shown:  # fmt: skip
     """Look up everything about the drawn columns at once."""
     rows, place = np.arange(len(candidates))[:, None], np.maximum(drawn.place, 0)
     says = candidates.says[rows, place]
-    lead = bundle.blend.leading(says, candidates.bought[rows, place] > 0)
+    lead = blend.leading(says, candidates.bought[rows, place] > 0)
     names = np.array([*bundle.models, "explore", "pin"], dtype=object)
     source = np.where(drawn.explored, len(names) - 2, lead)
     if pins.shape[1]:
         source[(drawn.place[:, :, None] == pins[:, None, :]).any(axis=2)] = len(names) - 1
     return _Shown(
         item_idx=candidates.item_idx[rows, place].tolist(), score=scores[rows, place].astype(np.float64).tolist(),
-        propensity=drawn.propensity.tolist(), source=names[source].tolist(), scores=_scores(bundle, says),
+        propensity=drawn.propensity.tolist(), probability=_probabilities(bundle, drawn, look),
+        source=names[source].tolist(), scores=_scores(bundle, says),
         n_candidates=candidates.n.tolist(), candidates=candidates.item_idx,
         limits=(drawn.place >= 0).sum(axis=1).tolist(),
     )  # fmt: skip
@@ -170,13 +212,14 @@ def _slate(
         shopper = Shopper(histories.rows(row, row + 1), request.item, language)
         item_idx = np.array(made.item_idx[row][:n], dtype=np.int32)
         reasons = explainer.reasons(shopper, item_idx, made.source[row][:n])
-    columns = (made.item_idx[row], made.score[row], made.propensity[row], made.source[row], made.scores[row])
+    columns = (made.item_idx[row], made.score[row], made.propensity[row], made.probability[row], made.source[row],
+               made.scores[row])  # fmt: skip
     items = tuple(
         SlateItem(
             item_id=ids[idx], score=score, position=position, propensity=propensity, source=source,
-            reason=reasons[position], scores=scores,
+            reason=reasons[position], scores=scores, probability=probability,
         )
-        for position, (idx, score, propensity, source, scores) in enumerate(
+        for position, (idx, score, propensity, probability, source, scores) in enumerate(
             zip(*(column[:n] for column in columns), strict=True)
         )
     )  # fmt: skip
@@ -184,6 +227,7 @@ def _slate(
         recommendation_id=request.recommendation_id, user_key=request.user_key, slot=request.slot,
         policy=state.policy, model_version=bundle.version, settings_hash=state.settings.ranking_hash(),
         timestamp=state.now, items=items, n_candidates=made.n_candidates[row],
+        probability_days=bundle.hybrid.days if bundle.hybrid is not None else None,
         candidate_ids=_sample(request.recommendation_id, made.candidates[row, : made.n_candidates[row]], ids),
     )  # fmt: skip
 

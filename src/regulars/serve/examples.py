@@ -22,9 +22,14 @@ RECOMMENDATION: dict[str, Any] = {
     "items": [{
         "item_id": "green-tea-100g", "score": 1.83, "position": 0, "propensity": 1.0, "source": "repeat",
         "reason": {"kind": "usual", "text": "You usually buy this every 30 days", "days": 30.0},
+        "probability": 0.31,
     }],
-    "took_ms": 2.1,
+    "took_ms": 2.1, "probability_days": 28.0,
 }  # fmt: skip
+QUESTIONS: dict[str, Any] = {
+    "item_ids": ["green-tea-100g", "tea-pot", "rye-bread"],
+    "model_version": "20261124-093000",
+}
 ITEM: dict[str, Any] = {
     "title": "Green tea, 100 g", "category": ["Food", "Tea"], "brand": "Longjing", "price": 4.9,
     "tags": ["organic"], "available": True,

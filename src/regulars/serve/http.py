@@ -38,6 +38,7 @@ from regulars.serve.wire import (
     ItemAnswer,
     ItemBody,
     Language,
+    Questions,
     Recommendation,
     UserAnswer,
     UserBody,
@@ -219,6 +220,26 @@ async def post_recommend_session(
 
 
 @get(
+    "/v1/questions", guards=[any_key, takes("n", *WHO)], tags=["Slates"], security=SECURITY,
+    summary="Items to ask a new shopper about", response_headers=NO_STORE,
+    description="The items whose answers say most of a shopper of whom little is known, the most telling first. Send "
+    "the answers as events: `wishlist` for yes, `dislike` for no, nothing for what they do not know. Named by "
+    "`session` or `anonymous_id`, a shopper is not asked twice, and what they said decides what is asked next.",
+    responses=answers(Questions, "The items", examples.QUESTIONS) | documented(400, 401, 503),
+)  # fmt: skip
+async def get_questions(
+    service: NamedDependency[Service],
+    n: Annotated[int, QueryParameter(ge=1, le=50, description="How many items.")] = 5,
+    session: _SESSION = None,
+    anonymous_id: _ANONYMOUS = None,
+) -> Questions:
+    """Choose the questions."""
+    named = session or anonymous_id
+    who = shopper("query", session=session, anonymous_id=anonymous_id) if named else ""
+    return await asyncio.to_thread(service.questions, n, who)
+
+
+@get(
     "/v1/items/{item_id:str}", guards=[admin_key], sync_to_thread=False, tags=["Items"], security=SECURITY,
     summary="An item as it is now", responses=documented(401, 403, 404),
 )  # fmt: skip
@@ -330,6 +351,6 @@ def openapi(request: Asked) -> Response[bytes]:
 
 ROUTES: list[Any] = [
     post_events, get_recommend, get_recommend_session, post_recommend, post_recommend_session,
-    get_item, put_item, delete_item, get_user, put_user, delete_user, get_profile,
+    get_questions, get_item, put_item, delete_item, get_user, put_user, delete_user, get_profile,
     health_live, health_ready, get_metrics, openapi,
 ]  # fmt: skip

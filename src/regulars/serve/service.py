@@ -28,11 +28,12 @@ from regulars.events.money import exponent
 from regulars.events.schema import Event, Item, ItemChange, Profile, Slate, Tombstone, UserChange
 from regulars.profiles.live import Live
 from regulars.rank.bundle import Bundle
+from regulars.rank.questions import ask, may_ask
 from regulars.rank.slates import Filters, Request, State, decision, slates
 from regulars.serve.checks import read_ask, shopper
 from regulars.serve.metrics import Metrics
 from regulars.serve.problems import NotFound
-from regulars.serve.wire import Ask, ItemAnswer, ItemBody, UserAnswer, UserBody
+from regulars.serve.wire import Ask, ItemAnswer, ItemBody, Questions, UserAnswer, UserBody
 
 FOLD_AT_ONCE = 200  # rows folded while requests wait: some milliseconds
 RECENT = 1000  # events kept for pages that show them as they happen
@@ -157,6 +158,20 @@ class Service:
         low, high = (None if price is None else round(price * scale) for price in (given.price_min, given.price_max))
         return Filters(category=given.category, price_min=low, price_max=high, kind=given.kind,
                        in_stock=given.in_stock)  # fmt: skip
+
+    def questions(self, n: int, external: str = "") -> Questions:
+        """At most `n` items to ask a new shopper about, whose answers say most; call it from a thread.
+
+        Of the shopper of an `external` those are left out that they had to do with: what they said already.
+        """
+        bundle = self._bundle
+        if bundle is None:
+            return Questions(item_ids=())
+        with self._state:
+            state = State(bundle, self.live, self.settings, self.clock.now())
+            allowed, asked = may_ask(self.known_key(external) if external else NOBODY, state, bundle)
+        chosen = ask(bundle, self.live.n_shoppers, allowed, asked, n)
+        return Questions(item_ids=tuple(bundle.items[idx] for idx in chosen.tolist()), model_version=bundle.version)
 
     # --- items
 

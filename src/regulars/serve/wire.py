@@ -39,7 +39,7 @@ class Ask(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     language: Language = ""
 
 
-class RecommendedItem(Struct, frozen=True, kw_only=True):
+class RecommendedItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One position of a slate."""
 
     item_id: str
@@ -48,6 +48,7 @@ class RecommendedItem(Struct, frozen=True, kw_only=True):
     propensity: float  # P(this item | the items above it, request)
     source: str
     reason: Reason
+    probability: float | None = None  # P(bought within `probability_days`), once learned
 
 
 class Recommendation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,6 +60,7 @@ class Recommendation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: tuple[RecommendedItem, ...]
     took_ms: float
     why: str = ""
+    probability_days: float | None = None  # what the probabilities of the items look ahead
 
 
 def answer(slate: Slate, took_ms: float) -> Recommendation:
@@ -67,11 +69,19 @@ def answer(slate: Slate, took_ms: float) -> Recommendation:
         recommendation_id=slate.recommendation_id, model_version=slate.model_version, policy=slate.policy,
         items=tuple(
             RecommendedItem(item_id=item.item_id, score=item.score, position=item.position,
-                            propensity=item.propensity, source=item.source, reason=item.reason)
+                            propensity=item.propensity, source=item.source, reason=item.reason,
+                            probability=item.probability)
             for item in slate.items
         ),
-        took_ms=round(took_ms, 3), why=slate.why,
+        took_ms=round(took_ms, 3), why=slate.why, probability_days=slate.probability_days,
     )  # fmt: skip
+
+
+class Questions(Struct, frozen=True, kw_only=True):
+    """Items to ask a new shopper about, the most telling first; the answers are events: wishlist, dislike, view."""
+
+    item_ids: tuple[str, ...]
+    model_version: str = ""
 
 
 class EventResult(Struct, frozen=True, kw_only=True, omit_defaults=True):

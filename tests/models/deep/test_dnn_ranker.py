@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.deep.test_two_tower import IS_COLD, KIND_OF, KINDS, N_ITEMS, asked_of, shop
+from models.deep.test_two_tower import IS_COLD, KIND_OF, KINDS, N_ITEMS, shop
 from regulars.core.clock import DAY
 from regulars.core.data import PURCHASE, REFUND, Dataset, Histories, Items
 from regulars.core.errors import InputError, ModelError
@@ -52,7 +52,7 @@ def test_numpy_equals_torch_on_every_item(
 ) -> None:
     model, net = trained
     monkeypatch.setattr(served, "CELLS", 7 * N_ITEMS)
-    histories = replace(asked_of(shop(40, seed=1)), context_item=np.arange(40, dtype=np.int32) % N_ITEMS - 1)
+    histories = replace(shop(40, seed=1).histories(), context_item=np.arange(40, dtype=np.int32) % N_ITEMS - 1)
     scores = model.score(histories, 3 * DAY)
     shoppers = shopper_side(histories, 3 * DAY, model.length, model.decay, model.attribute_codes_)
     row, item = np.repeat(np.arange(40), N_ITEMS), np.tile(np.arange(N_ITEMS), 40)
@@ -65,7 +65,7 @@ def test_numpy_equals_torch_on_every_item(
 
 
 def test_candidates_have_the_scores_they_have_among_all(model: DNNRanker) -> None:
-    histories = asked_of(shop(9))
+    histories = shop(9).histories()
     wanted = np.random.default_rng(0).integers(-1, N_ITEMS, (9, 6)).astype(np.int32)
     found = model.score_candidates(histories, 0, wanted)
     every = np.column_stack((model.score(histories, 0), np.full(9, -np.inf)))
@@ -84,8 +84,11 @@ def test_candidates_of_another_shape_are_refused(model: DNNRanker, wrong: NDArra
 
 
 def test_an_item_nobody_took_is_ranked_by_its_features(model: DNNRanker) -> None:
-    """Of cold items, and with the control that it is the shopper's kind and no other that comes first."""
-    histories = shop(60, seed=2).histories()
+    """Of cold items, and with the control that it is the shopper's kind and no other that comes first.
+
+    The history alone tells the kind: shoppers say nothing of themselves.
+    """
+    histories = replace(shop(60, seed=2).histories(), attributes=())
     rows = np.flatnonzero(np.diff(histories.indptr) >= 2)
     scores = model.score(histories, 200)[rows][:, IS_COLD]
     mine = KIND_OF[IS_COLD] == rows[:, None] % KINDS

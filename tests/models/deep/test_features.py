@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from regulars.core.data import Items
-from regulars.models.deep.features import attribute_codes, attribute_rows, item_features
+from regulars.models.deep.features import item_features
+from regulars.models.features import attribute_codes, attribute_rows
 
 CATALOGUE = replace(
     Items.bare("abcd"),
@@ -74,7 +75,7 @@ def test_shoppers_who_tell_nothing(codes: np.ndarray) -> None:
 
 def test_hashes_are_the_same_in_another_process() -> None:
     script = """
-from regulars.models.deep.features import attribute_codes
+from regulars.models.features import attribute_codes
 print(attribute_codes([{"city": "Oslo", "tags": ["a", "b"]}] * 2).tolist())
 """
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"

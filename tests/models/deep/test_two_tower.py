@@ -19,10 +19,10 @@ from regulars.core.errors import ModelError, SettingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import two_tower as served
 from regulars.models.deep import two_tower_net as torch_side
-from regulars.models.deep.features import attribute_rows
 from regulars.models.deep.two_tower import TwoTower, moments, newest, recency
 from regulars.models.deep.two_tower_net import Log, NextTaken, Shoppers, TwoTowerNet, batch_softmax
 from regulars.models.deep.windows import liked, seen
+from regulars.models.features import attribute_rows
 from regulars.models.registry import load_model
 
 KINDS, EACH, COLD = 4, 12, 3  # kinds of item, items of each, and how many of these nobody ever took
@@ -41,10 +41,6 @@ def shop(n_users: int = 150, seed: int = 0, kinds: NDArray[Any] = KIND_OF) -> Da
     items = replace(data.items, category=[("shop", f"kind {kind}") for kind in kinds])
     told = Users(data.users.keys, [{"likes": user % KINDS} for user in range(n_users)], data.users.links)
     return replace(data, items=items, users=told)
-
-
-def asked_of(data: Dataset) -> Histories:
-    return replace(data.histories(), attributes=data.users.attributes)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +68,7 @@ def test_numpy_equals_torch_on_every_item(
 ) -> None:
     model, net = trained
     monkeypatch.setattr(served, "BATCH", 7)
-    histories = asked_of(shop(40, seed=1))
+    histories = shop(40, seed=1).histories()
     scores = model.score(histories, 0)
     events = seen(histories, 0)
     assert {0, 1, 9} <= set(events.sizes.tolist())  # none, fewer than `last`, more than `length`
@@ -87,7 +83,7 @@ def test_numpy_equals_torch_on_every_item(
 
 
 def test_vectors_have_length_one(model: TwoTower) -> None:
-    vectors = model.user_vectors(asked_of(shop(9)), 0)
+    vectors = model.user_vectors(shop(9).histories(), 0)
     np.testing.assert_allclose((vectors**2).sum(axis=1), 1, atol=1e-3)
     np.testing.assert_allclose((model.item_vectors**2).sum(axis=1), 1, atol=1e-3)
 

@@ -14,7 +14,7 @@ serve.
 
 torch is needed by `fit` only. `score` runs the net for each item, O(n_items (crosses + 1) (4 factors + 11)^2) a
 shopper: a tenth of a second or more for 100,000 items. It is meant for a few hundred candidates, by
-`score_candidates`.
+`score_candidates`. Fit O(epochs x labels (1 + negatives) (crosses + 1) (4 factors + 11)^2).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError
 from regulars.core.topk import NOTHING
 from regulars.models.base import Model, check_range
-from regulars.models.deep.features import Codes, attribute_codes, item_features
+from regulars.models.deep.features import item_features
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.pairs import (
     GROUPS,
@@ -45,6 +45,7 @@ from regulars.models.deep.pairs import (
     shopper_side,
 )
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
+from regulars.models.features import Codes, attribute_codes
 
 CELLS = 1 << 15  # pairs that go through the net together
 FARTHEST = 5.0  # spreads from the middle that a number counts at most

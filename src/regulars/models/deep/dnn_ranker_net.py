@@ -19,12 +19,12 @@ from regulars.core.arrays import Matrix, as_csr
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset
 from regulars.models.deep.dnn_ranker import FARTHEST
-from regulars.models.deep.features import Codes
 from regulars.models.deep.layers import bag
 from regulars.models.deep.ncf import tower_widths
 from regulars.models.deep.pairs import NUMBERS, ItemSide, ShopperSide, pair_numbers, shopper_side
 from regulars.models.deep.plan import Hooks, Plan
 from regulars.models.deep.trainer import device, seeded, train
+from regulars.models.features import Codes
 from regulars.models.sequences import LIKING
 
 HELD_OUT = 1000  # shoppers whose labels are validated on, at most
@@ -220,8 +220,7 @@ def cut(data: Dataset, share: float, rng: np.random.Generator) -> tuple[Dataset,
 def asked(before: Dataset, labels: Matrix, at: Instant, settings: tuple[int, float, Codes]) -> ShopperSide:
     """The shoppers with labels, as they were known before."""
     chosen = np.flatnonzero(np.diff(labels.indptr)).astype(np.int32)
-    told = [before.users.attributes[user] for user in chosen.tolist()]
-    return shopper_side(replace(before.histories(chosen), attributes=told), at, *settings)
+    return shopper_side(before.histories(chosen), at, *settings)
 
 
 def fit(net: RankerNet, log: Log, sampling: Sampling, plan: Plan,

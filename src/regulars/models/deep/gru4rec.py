@@ -13,6 +13,7 @@ optimizer is the shared loop's AdamW instead of Adagrad, so learning rates are n
 be as large as the catalogue, every item is a negative once.
 
 torch is needed by `fit` only: the recurrence is computed here in numpy.
+Fit O(epochs x events x factors (factors + negatives)), score O(length factors^2 + n_items factors).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ history counts the same, however often it was taken.
 Ten in a hundred shoppers, 1,000 at most, are held out as a whole: the net is shown four fifths of their items, and
 NDCG@100 of the rest says when to stop. torch is needed by `fit` only. The last layer is an inner product of the
 hidden state and a row an item, with the bias as one coordinate more, so the best items are found by search.
+Fit O(epochs x shoppers x hidden (n_items + latent)), score O(hidden (history + latent + n_items)).
 """
 
 from __future__ import annotations

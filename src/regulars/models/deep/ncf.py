@@ -10,7 +10,8 @@ In training, a random part of each history is left out and told from the rest, s
 Negatives are one uniform sample for a batch of shoppers, less what each of them took: `bce` is the paper's loss with
 the weight of its four negatives a positive; `softmax` sets each item left out against the whole sample.
 
-torch is needed by `fit` only. A score costs the tower for each item: O(n_items mlp_factors^2) a shopper.
+torch is needed by `fit` only. A score costs the tower for each item: O(n_items mlp_factors^2) a shopper. Fit
+O(epochs x shoppers x negatives (factors + mlp_factors^2)), and about as much again for the parts trained before.
 """
 
 from __future__ import annotations

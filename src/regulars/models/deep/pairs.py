@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from regulars.core.arrays import Floats, Indices, Matrix
 from regulars.core.clock import DAY, Instant
 from regulars.core.data import Dataset, Histories, Items
-from regulars.models.deep.features import Codes, attribute_rows
 from regulars.models.deep.two_tower import newest, recency
 from regulars.models.deep.windows import seen
+from regulars.models.features import Codes, attribute_rows
 from regulars.models.links import add_links
 from regulars.models.pair_links import pair_links
 from regulars.models.sequences import recent_cells, training_sequences

@@ -8,6 +8,8 @@ pause before each item, in powers of two of a second.
 
 torch is needed by `fit` only. Scores are the inner product of the last place's state with the item vectors; the
 state is computed here in numpy, by the last layer for the last place alone.
+Fit O(epochs x events x factors (layers (length + factors) + n_items)), with `negatives` for n_items where a sample
+is drawn; score O(layers length factors (length + factors) + n_items factors).
 """
 
 from __future__ import annotations

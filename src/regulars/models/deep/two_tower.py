@@ -11,6 +11,7 @@ a batch, which are known exactly here, are taken out of its score. Events of one
 each epoch draws one.
 
 torch is needed by `fit` only. Item vectors are computed once, at the fit; a shopper's costs O(length factors).
+Fit O(epochs x events x factors (length + hidden + batch)), score O(factors (length + hidden + n_items)).
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
 from regulars.models.base import Can, Model, check_range
-from regulars.models.deep.features import Codes, attribute_codes, attribute_rows, item_features
+from regulars.models.deep.features import item_features
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
 from regulars.models.deep.windows import liked, seen
+from regulars.models.features import Codes, attribute_codes, attribute_rows
 from regulars.models.sequences import LIKING, power_law
 
 BATCH = 256  # shoppers whose vectors are computed together
