@@ -18,6 +18,7 @@ QUICK: dict[str, dict[str, int]] = {name: {} for name in SPACE if not needs_torc
     "bpr": {"epochs": 1},
     "mf-ccl": {"epochs": 1},
 }
+SMALL = {"popular", "trending", "segment-popular"}  # counts alone
 APART = 2.2  # an allocator hands memory out in its own pieces
 
 
@@ -35,7 +36,7 @@ def asked() -> Question:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(QUICK) - {"popular", "trending"}))
+@pytest.mark.parametrize("name", sorted(set(QUICK) - SMALL))
 def test_estimates_are_near_what_a_fit_holds(asked: Question, name: str) -> None:
     if not reset_peak():
         pytest.skip("this system does not tell a process's peak memory")

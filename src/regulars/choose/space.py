@@ -22,6 +22,7 @@ FLOOR = "popular"  # always tried, and always among what is chosen
 SPACE: Mapping[str, Sequence[Params]] = {
     FLOOR: ({},),
     "trending": ({}, {"window_days": 28.0}),
+    "segment-popular": ({},),
     "repeat": ({}, {"horizon_days": 7.0, "recent_days": 7.0}),
     "next-basket": ({}, {"part": "repeat"}),
     "sequential-rules": ({},),
@@ -51,6 +52,7 @@ SPACE: Mapping[str, Sequence[Params]] = {
         {"factors": 128, "alpha": 5.0},
     ),
     "ease": ({}, {"l2": 100.0}, {"l2": 2000.0}),
+    "rlfm": ({},),
     "graph-filter": ({}, {"factors": 128}),
     "slim": ({}, {"l1": 0.1, "k": 100}),
     "mf-ccl": ({"epochs": 5}, {}),
@@ -66,6 +68,8 @@ NOT_TRIED: Mapping[str, str] = {
     "random": "a floor of experiments",
     "mf": "tells ratings, not what comes next",
     "neumf": "asked of every item at each answer, and behind cheaper models on every log of the benches",
+    "friends": "whether links between people shape slates is for a shop and its shoppers to agree on",
+    "transfer-ease": "takes the folder of another shop, without which it is `ease`",
     "dnn-ranker": "a second stage: far too slow to be asked of every item",
 }
 
