@@ -49,7 +49,7 @@ from regulars.rank.bundle import Bundle
 from regulars.simulate.presets import preset as preset_of
 from regulars.simulate.shop import Shop
 from regulars.simulate.world import World
-from regulars.trial import Trial, holdout, make_trial, ranking_after, rankers_of, table_of
+from regulars.trial import Trial, holdout, make_trial, rankers_of, ranking_after, table_of
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "default": {"1M": 1_000_000, "3M": 3_000_000, "10M": 10_000_000},

@@ -24,14 +24,18 @@ class Budget:
 
     seconds: float
     fits: int = 3  # of everything that is chosen, after the choice: for the gate, for the blend, for good
-    others_s: float = 0.0  # what else follows: fits of the live version's settings
+    others_s: float = 0.0  # what else follows: fits of the live version's settings, and learning to rank
 
     @classmethod
     def of(cls, settings: Settings, gated: bool, versions: Versions) -> Self:
-        """The budget that a shop sets; under the gate the live version's settings are fitted twice as well."""
-        fit_s = (live_facts(versions) or {}).get("seconds", {}).get("fit", 0.0)
+        """The budget that a shop sets; under the gate the live version's settings are fitted twice as well.
+
+        How to rank is learned once at the end, and under the gate for the trial and for the live version's too.
+        """
+        spent = (live_facts(versions) or {}).get("seconds", {})
+        fit_s, rank_s = spent.get("fit", 0.0), spent.get("rank", 0.0)
         seconds = settings.train.budget / SECOND
-        return cls(seconds, 3, 2 * fit_s) if gated else cls(seconds, 2)
+        return cls(seconds, 3, 2 * fit_s + 3 * rank_s) if gated else cls(seconds, 2, rank_s)
 
     @property
     def choice_s(self) -> float:
