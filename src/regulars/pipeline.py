@@ -133,11 +133,12 @@ def train_once(app: App, *, say: Say | None = None, gate: bool | None = None) ->
         trial = make_trial(cleaning, settings, full, cut, learned, blended=gated)
     if gated:
         with watch.step("judge", "Judging on the last days"):
-            trial = replace(trial, targets=sample(trial.targets, JUDGED, generator(settings.train.seed, "judged")))
-            rankers = rankers_of(trial)
-            rows = table_of(trial, rankers)
-            theirs = live_scores(app, cleaning, full, trial, rankers, learned)
-            verdict = gate_verdict(rankers, trial.targets, theirs, settings.train.seed)
+            # a copy: how to rank is learned from all shoppers of the trial
+            asked = replace(trial, targets=sample(trial.targets, JUDGED, generator(settings.train.seed, "judged")))
+            rankers = rankers_of(asked)
+            rows = table_of(asked, rankers)
+            theirs = live_scores(app, cleaning, full, asked, rankers, learned)
+            verdict = gate_verdict(rankers, asked.targets, theirs, settings.train.seed)
     with watch.step("fit", "Fitting on everything"):
         models, left_out = fit_models(settings, full, app.versions.load_sound() if settings.train.warm else None)
     with watch.step("rank", "Learning how to rank from the last days"):

@@ -52,11 +52,13 @@ def ranker_text(report: Mapping[str, Any]) -> str:
     """How candidates are put in order, what that looks at, and how true the told probabilities are."""
     order, purchases = report.get("order", {}), report.get("purchases", {})
     lines = [f"Order of the slate: {order.get('why') or report.get('why', 'not learned')}."]
-    if "trees" in order:
+    if report.get("left_out"):
+        lines[0] = f"Order of the slate: the blend alone; {report['left_out']}."
+    elif "trees" in order:
         lines[0] = (
             f"Order of the slate: {order['trees']} trees over the blend, {order['why']}: NDCG@20 "
             f"{order['ndcg_blend']:.4f} -> {order['ndcg_trees']:.4f} ({order['gain']:+.4f} "
-            f"[{order['gain_low']:+.4f}, {order['gain_high']:+.4f}], {order['lists']:,} shoppers)."
+            f"[{order['gain_low']:+.4f}, {order['gain_high']:+.4f}], {order['lists']:,} lists)."
         )
         lines += ["What they look at (share of the score moved, gain in the loss):"]
         whole = sum(row["shap"] for row in order["features"]) or 1.0

@@ -139,17 +139,21 @@ def keep_sources(ranking: Ranking, models: Mapping[str, Model]) -> Ranking:
 
     Trees know their models by place, so other models leave them out.
     """
-    blend = ranking.blend
-    if blend.sources == tuple(models):
+    if ranking.blend.sources == tuple(models):
         return ranking
+    beside = None if ranking.beside is None else _over(ranking.beside, models)
+    report = {**ranking.report, "left_out": "the models are not those that the trees were grown with"}
+    return Ranking(_over(ranking.blend, models), beside=beside, report=report)
+
+
+def _over(blend: Blend, models: Mapping[str, Model]) -> Blend:
     prior = Blend.prior(tuple(models))
     weights = prior.weights.copy()
     for place, name in enumerate(prior.sources):
         if name in blend.sources:
             known = blend.sources.index(name)
             weights[:, 2 * place : 2 * place + 2] = blend.weights[:, 2 * known : 2 * known + 2]
-    blend = replace(blend, sources=prior.sources, weights=weights)
-    return Ranking(blend, report={**ranking.report, "left_out": "the models are not those it was learned with"})
+    return replace(blend, sources=prior.sources, weights=weights)
 
 
 def state_of(trial: Trial) -> State:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regulars.rank.boost import MIN_LISTS, TOO_FEW, Lists, _isotonic, grow_order, grow_purchases, hybrid_of, ndcg_of
+from regulars.rank.boost import (
+    MIN_LISTS,
+    TOO_FEW,
+    Lists,
+    _isotonic,
+    folds,
+    grow_order,
+    grow_purchases,
+    hybrid_of,
+    interval,
+    ndcg_of,
+)
 
 NAMES = ("blend score", "secret", "noise")
 
@@ -17,7 +28,7 @@ def lists(n: int, secret: float, rng: np.random.Generator, width: int = 30) -> L
     utility = score + secret * np.abs(rows[:, :, 1]) + rng.gumbel(size=score.shape)
     wish = np.zeros((n, width), dtype=np.float32)
     wish[np.arange(n), utility.argmax(axis=1)] = 1.0
-    return Lists(rows, np.ones((n, width), dtype=np.bool_), score, wish, np.zeros(n, dtype=np.float32))
+    return Lists(rows, np.ones((n, width), dtype=np.bool_), score, wish, np.zeros(n, dtype=np.float32), np.arange(n))
 
 
 def test_what_the_blend_cannot_know_is_found() -> None:
@@ -62,7 +73,7 @@ def chances(n: int, rng: np.random.Generator, width: int = 40) -> tuple[Lists, n
     chance = 1 / (1 + np.exp(4.0 - 1.5 * rows[:, :, 1]))
     wish = (rng.random(chance.shape) < chance).astype(np.float32)
     there = np.ones(chance.shape, dtype=np.bool_)
-    return Lists(rows, there, rows[:, :, 0], wish, np.zeros(n, dtype=np.float32)), chance
+    return Lists(rows, there, rows[:, :, 0], wish, np.zeros(n, dtype=np.float32), np.arange(n)), chance
 
 
 def test_chances_are_told_as_they_are() -> None:
@@ -87,6 +98,29 @@ def test_no_purchase_teaches_no_chance() -> None:
     assert hybrid_of(NAMES, None, None) is None
 
 
+def test_chances_that_nothing_explains_are_not_told() -> None:
+    rng = np.random.default_rng(0)
+    given, _ = chances(400, rng, width=8)
+    given.rows[:] = 1.0
+    given.wish[:] = rng.random(given.wish.shape) < rng.choice([0.02, 0.4], (400, 1))
+    found, report = grow_purchases(given, 7.0, 0, 1)
+    assert (found is None) == (report["logloss"] >= report["logloss_of_mean_rate"])
+    assert report["auc"] == pytest.approx(0.5)  # ties are worth half
+
+
+def test_all_lists_of_a_shopper_are_judged_together() -> None:
+    shopper = np.random.default_rng(0).integers(0, 40, 300)
+    fold = folds(shopper, 0)
+    assert all(len(set(fold[shopper == one])) == 1 for one in range(40))
+    gain = np.random.default_rng(1).normal(size=300)
+    narrow, wide = (
+        interval(gain, np.arange(300), 0),
+        interval(np.repeat(gain[:30], 10), np.repeat(np.arange(30), 10), 0),
+    )
+    assert narrow[0] < gain.mean() < narrow[1]
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+
+
 def test_steps_are_those_of_scikit_learn() -> None:
     from sklearn.isotonic import IsotonicRegression
 
@@ -95,15 +129,19 @@ def test_steps_are_those_of_scikit_learn() -> None:
     x, y = _isotonic(scores, labels)
     oracle = IsotonicRegression(out_of_bounds="clip").fit(scores, labels.astype(float))
     np.testing.assert_allclose(np.interp(scores, x, y), oracle.predict(scores), atol=1e-9)
-    flat_x, flat_y = _isotonic(np.zeros(10), np.arange(10) < 3)
-    assert np.interp(0.0, flat_x, flat_y) <= 1
+    flat_x, flat_y = _isotonic(np.zeros(10), np.arange(10) >= 7)
+    assert np.interp(0.0, flat_x, flat_y) == pytest.approx(0.3)
+    levels = rng.integers(0, 12, 3000) / 4
+    labels = rng.random(3000) < levels / 6
+    oracle = IsotonicRegression(out_of_bounds="clip").fit(levels, labels.astype(float))
+    np.testing.assert_allclose(np.interp(levels, *_isotonic(levels, labels)), oracle.predict(levels), atol=1e-9)
 
 
 def test_ndcg_counts_what_was_wanted_and_never_listed() -> None:
     given = lists(5, 0.0, np.random.default_rng(0))
     first = np.zeros_like(given.wish)
     first[:, 0] = 1.0
-    whole = Lists(given.rows, given.there, given.score, first, np.zeros(5, dtype=np.float32))
-    missed = Lists(given.rows, given.there, given.score, first, np.ones(5, dtype=np.float32))
+    whole = Lists(given.rows, given.there, given.score, first, np.zeros(5, dtype=np.float32), np.arange(5))
+    missed = Lists(given.rows, given.there, given.score, first, np.ones(5, dtype=np.float32), np.arange(5))
     np.testing.assert_allclose(ndcg_of(whole, whole.score), 1.0)
     np.testing.assert_allclose(ndcg_of(missed, missed.score), 1 / (1 + 1 / np.log2(3)))

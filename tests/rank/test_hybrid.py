@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rank.conftest import NOW, Shop, goods
 from regulars.core.errors import ModelError
+from regulars.models.popular import Popular
 from regulars.rank.bundle import Bundle
 from regulars.rank.features import best_places, feature_names
 from regulars.rank.hybrid import Hybrid, Purchases
@@ -71,10 +72,11 @@ def test_a_version_keeps_its_second_look(tmp_path: Path) -> None:
     shop = Shop(goods())
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(20, len(NAMES))).astype(np.float32)
-    for hybrid in (likes_the_looked_at(), replace(likes_the_looked_at(), purchases=None), None):
+    models = {"popular": Popular().fit(np.ones((1, 6)))}  # the test's own model is in no registry
+    whole = replace(likes_the_looked_at(), names=feature_names(("popular",)))
+    for hybrid in (whole, replace(whole, purchases=None), None):
         folder = tmp_path / str(hybrid is None) / str(getattr(hybrid, "days", None))
-        # the test's own model is in no registry
-        replace(shop.bundle, hybrid=hybrid, models={}).save(folder)
+        replace(shop.bundle, hybrid=hybrid, models=models).save(folder)
         again = Bundle.load(folder).hybrid
         if hybrid is None:
             assert again is None
@@ -85,6 +87,14 @@ def test_a_version_keeps_its_second_look(tmp_path: Path) -> None:
         if hybrid.purchases is not None:
             assert again.purchases is not None
             np.testing.assert_array_equal(again.purchases.probability(rows), hybrid.purchases.probability(rows))
+
+
+def test_a_ranker_of_other_features_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shop = Shop(goods())
+    other = replace(likes_the_looked_at(), names=("a feature of another release", *NAMES))
+    replace(shop.bundle, hybrid=other, models={"popular": Popular().fit(np.ones((1, 6)))}).save(tmp_path)
+    assert Bundle.load(tmp_path).hybrid is None
+    assert "other features" in caplog.text
 
 
 def test_a_damaged_ranker_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 from rank.conftest import Fixed, Shop, goods
 from regulars.core.arrays import Matrix
 from regulars.core.clock import DAY
+from regulars.events.schema import Interaction
 from regulars.rank.blend import Blend
 from regulars.rank.learn import Asked, learn_beside, learn_blend, learn_ranking
 from regulars.rank.request import Request
@@ -106,6 +108,32 @@ def test_a_request_with_an_item_is_ranked_by_its_own_weights(state: State) -> No
     plain = state.settings.change(rank={"ranker": "blend"})
     alone = learn_ranking(replace(state, settings=plain), Asked(KEYS, wanting(0)), looking(7, "c"), None, state.now)
     assert (alone.beside, alone.hybrid) == (None, None)
+
+
+def test_trees_learn_what_no_model_says(state: State) -> None:
+    """Everybody wants what they looked at: the models say the same of everybody, so only the trees can know."""
+    rng, names = np.random.default_rng(0), list(NAMES)
+    keys = list(range(1000, 1600))
+    looked = rng.integers(0, len(names), len(keys))
+    for key, item in zip(keys, looked.tolist(), strict=True):
+        at = state.live.offset + 1
+        state.live.apply(at, Interaction(event_id=f"v{at}", user_key=key, event_type="view", item_id=names[item],
+                                         timestamp=state.now - DAY))  # fmt: skip
+    wanted = sp.csr_array((np.ones(len(keys), dtype=np.float32), (np.arange(len(keys)), looked)), shape=(600, 8))
+    ranking = learn_ranking(state, Asked(keys, wanted), Asked((), wanted[:0]), None, state.now + 7 * DAY)
+    assert ranking.hybrid is not None
+    assert len(ranking.hybrid.order) > 0
+    assert {row["feature"] for row in ranking.report["order"]["features"][:2]} & {
+        "times looked at", "days since looked at"}  # fmt: skip
+    json.dumps(ranking.report, allow_nan=False)
+    assert state.bundle is not None
+    bundle = replace(state.bundle, blend=ranking.blend, hybrid=ranking.hybrid)
+    requests = [Request(user_key=key, recommendation_id=str(key)) for key in keys[:40]]
+    made = slates(requests, replace(state, bundle=bundle))
+    first = [slate.items[0].item_id == names[item] for slate, item in zip(made, looked.tolist(), strict=False)]
+    assert np.mean(first) > 0.9
+    chances = [slate.items[0].probability or 0.0 for slate in made]
+    assert np.median(chances) > 0.8
 
 
 def test_too_few_lists_leave_the_trees_out(state: State) -> None:

@@ -18,6 +18,9 @@ UNKNOWN_S = 5.0  # at least so long a first trial may run: a process starts, ker
 STEEPEST = 1.5  # cost is taken to grow with this power of the share at most
 
 
+RANK_S = 5.0  # seconds of learning to rank, before a version has told its own
+
+
 @dataclass(frozen=True)
 class Budget:
     """Seconds for a training as a whole, cleaning the log apart."""
@@ -33,7 +36,7 @@ class Budget:
         How to rank is learned once at the end, and under the gate for the trial and for the live version's too.
         """
         spent = (live_facts(versions) or {}).get("seconds", {})
-        fit_s, rank_s = spent.get("fit", 0.0), spent.get("rank", 0.0)
+        fit_s, rank_s = spent.get("fit", 0.0), spent.get("rank", RANK_S)
         seconds = settings.train.budget / SECOND
         return cls(seconds, 3, 2 * fit_s + 3 * rank_s) if gated else cls(seconds, 2, rank_s)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,6 @@ from regulars.cli.base import (
     write,
 )
 from regulars.core.errors import WrongUse
-
-if TYPE_CHECKING:
-    pass
 
 OF_FILE = "With a FILE"  # panel of the help
 

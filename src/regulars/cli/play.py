@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from regulars.cli.base import (
     say,
     write,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @cli.command()

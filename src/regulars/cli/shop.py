@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from regulars.cli.base import (
     say,
 )
 from regulars.core.errors import WrongUse
-
-if TYPE_CHECKING:
-    pass
 
 
 @cli.command()

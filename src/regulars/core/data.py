@@ -357,7 +357,10 @@ class Histories:
         return Dataset.from_events(users, items, (len(sequences), n_items), at=when).histories()
 
     def last(self, n: NDArray[np.integer]) -> Histories:
-        """Each shopper's last `n (len(self),)` events alone, and the cells of the items in them."""
+        """Each shopper's last `n (len(self),)` events alone, and the cells of the items in them, with their weights.
+
+        What they tell and whom they know stays; who they are does not, where events are left out.
+        """
         lengths = np.diff(self.indptr)
         kept_of = np.minimum(lengths, n)
         place = np.arange(len(self.item_idx)) - np.repeat(self.indptr[:-1], lengths)
@@ -373,6 +376,7 @@ class Histories:
             indptr=np.concatenate(([0], np.cumsum(kept_of))).astype(np.int64),
             item_idx=self.item_idx[keep], kind=self.kind[keep], at=self.at[keep],
             rating=None if self.rating is None else self.rating[keep],
+            user_keys=None if self.user_keys is None else np.where(kept_of < lengths, -1, self.user_keys),
         )  # fmt: skip
 
     def rows(self, start: int, stop: int) -> Histories:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+import scipy.stats
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Mask
@@ -46,6 +47,7 @@ class Lists:
     score: Floats  # (n, m) the blend's
     wish: Floats  # (n, m) how much it was wanted, 1 = bought
     missed: Floats  # (n,) how much was wanted that is not among the candidates
+    shopper: NDArray[np.int64]  # (n,) whose list it is: all lists of one are grown on, or judged, together
 
     def __len__(self) -> int:
         return len(self.score)
@@ -84,13 +86,13 @@ def grow_order(names: Sequence[str], lists: Lists, seed: int, threads: int) -> t
     n_trees = int(np.clip(len(useful) // LISTS_A_TREE, *TREES_AT_LEAST_MOST))
     alone = ndcg_of(useful, useful.score)
     both = np.zeros(len(useful))
-    fold = folds(len(useful), seed)
+    fold = folds(useful.shopper, seed)
     for held in range(FOLDS):
         judged = useful[fold == held]
         booster = _boost(useful[fold != held], n_trees, seed, threads)
         gains = Trees.of(booster.dump_model()).sum(judged.rows.reshape(-1, judged.rows.shape[2]))
         both[fold == held] = ndcg_of(judged, judged.score + gains.reshape(judged.score.shape).astype(np.float32))
-    low, high = interval(both - alone, seed)
+    low, high = interval(both - alone, useful.shopper, seed)
     booster = _boost(useful, n_trees, seed, threads)
     report |= {
         "trees": n_trees, "ndcg_blend": float(alone.mean()), "ndcg_trees": float(both.mean()),
@@ -104,6 +106,8 @@ def grow_order(names: Sequence[str], lists: Lists, seed: int, threads: int) -> t
 
 def grow_purchases(lists: Lists, days: float, seed: int, threads: int) -> tuple[Purchases | None, dict[str, Any]]:
     """How likely each candidate is bought, learned from shoppers drawn evenly, whether or not they bought.
+
+    None where that is no better than the mean rate on shoppers whom it has not met.
 
     Measured on shoppers that neither the trees nor the calibration have met: log loss beside that of the mean
     rate, area under the curve, and the mean distance of told and true rates over ten equal groups.
@@ -120,7 +124,10 @@ def grow_purchases(lists: Lists, days: float, seed: int, threads: int) -> tuple[
     labels = {each: bought[part == each][lists.there[part == each]] for each in (FITTED, JUDGED)}
     found = Purchases(trees, *_isotonic(scores[FITTED], labels[FITTED]), days)
     told = np.interp(scores[JUDGED], found.scores, found.rates)
-    return found, report | _calibration(told, labels[JUDGED], float(labels[FITTED].mean()))
+    report |= _calibration(told, labels[JUDGED], float(labels[FITTED].mean()))
+    if report["logloss"] >= report["logloss_of_mean_rate"]:
+        return None, report | {"why": "no better than the mean rate"}
+    return found, report | {"why": "better than the mean rate"}
 
 
 def hybrid_of(names: Sequence[str], order: Trees | None, purchases: Purchases | None) -> Hybrid | None:
@@ -131,7 +138,7 @@ def hybrid_of(names: Sequence[str], order: Trees | None, purchases: Purchases | 
 
 
 def ndcg_of(lists: Lists, score: Floats, k: int = K) -> NDArray[np.float64]:
-    """NDCG@k of each list with graded wishes, wanted items beyond the candidates counted in the ideal."""
+    """NDCG@k of each list with graded wishes; what was wanted beyond the candidates is one item more of the ideal."""
     ranked = np.argsort(np.where(lists.there, -score, np.inf), axis=1, kind="stable")[:, :k]
     discount = 1 / np.log2(np.arange(2, ranked.shape[1] + 2))
     gain = (np.take_along_axis(lists.wish * lists.there, ranked, axis=1) * discount).sum(axis=1)
@@ -140,9 +147,10 @@ def ndcg_of(lists: Lists, score: Floats, k: int = K) -> NDArray[np.float64]:
     return np.asarray(gain / np.maximum(ideal, 1e-12), dtype=np.float64)
 
 
-def folds(n: int, seed: int) -> NDArray[np.int64]:
-    """Which of the folds each list is judged in, `(n,)`."""
-    return generator(seed, "hybrid", "folds").permutation(n) % FOLDS
+def folds(shopper: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Which of the folds each list is judged in, `(n,)`: the same for all lists of a shopper."""
+    _, row = np.unique(shopper, return_inverse=True)
+    return (generator(seed, "hybrid", "folds").permutation(int(row.max(initial=-1)) + 1) % FOLDS)[row]
 
 
 def _parts(n: int, seed: int) -> NDArray[np.int8]:
@@ -151,10 +159,15 @@ def _parts(n: int, seed: int) -> NDArray[np.int8]:
     return np.searchsorted(SHARES, place, side="right").astype(np.int8)
 
 
-def interval(gain: NDArray[np.float64], seed: int, samples: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over shoppers."""
+def interval(
+    gain: NDArray[np.float64], shopper: NDArray[np.int64], seed: int, samples: int = 1000
+) -> tuple[float, float]:  # fmt: skip
+    """95 % interval of the mean over lists, by the bootstrap over shoppers."""
     rng = generator(seed, "hybrid", "interval")
-    means = [gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(samples)]
+    _, row = np.unique(shopper, return_inverse=True)
+    sums, lists = np.bincount(row, weights=gain), np.bincount(row)
+    drawn = [rng.integers(0, len(sums), len(sums)) for _ in range(samples)]
+    means = [sums[some].sum() / lists[some].sum() for some in drawn]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
@@ -189,12 +202,11 @@ def _isotonic(
     scores: NDArray[np.float64], labels: Mask
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """The ends of the steps of the best rising fit of labels to scores: rising scores, and their rates."""
-    order = np.argsort(scores, kind="stable")
-    rates = scipy.optimize.isotonic_regression(labels[order].astype(np.float64)).x
+    rising, row, times = np.unique(scores, return_inverse=True, return_counts=True)
+    rates = scipy.optimize.isotonic_regression(np.bincount(row, weights=labels) / times, weights=times).x
     change = np.flatnonzero(np.diff(rates)) + 1
     ends = np.unique(np.concatenate(([0], change - 1, change, [len(rates) - 1])))
-    rising, place = np.unique(scores[order][ends], return_index=True)
-    return rising, rates[ends][place]
+    return rising[ends], rates[ends]
 
 
 def _calibration(told: NDArray[np.float64], labels: Mask, mean_rate: float) -> dict[str, Any]:
@@ -202,7 +214,7 @@ def _calibration(told: NDArray[np.float64], labels: Mask, mean_rate: float) -> d
     order = np.argsort(told, kind="stable")
     groups = [group for group in np.array_split(order, 10) if len(group)]
     table = [{"told": float(told[group].mean()), "true": float(labels[group].mean())} for group in groups]
-    rank = np.argsort(np.argsort(told, kind="stable"), kind="stable") + 1
+    rank = scipy.stats.rankdata(told)
     n_bought = int(labels.sum())
     auc = (rank[labels].sum() - n_bought * (n_bought + 1) / 2) / max(n_bought * (len(labels) - n_bought), 1)
     return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,9 +25,12 @@ from regulars.core.errors import ModelError
 from regulars.models.base import MANIFEST, Model
 from regulars.models.registry import load_model
 from regulars.rank.blend import Blend
+from regulars.rank.features import feature_names
 from regulars.rank.hybrid import FILE as HYBRID
 from regulars.rank.hybrid import Hybrid, parts_of
 from regulars.rank.retrieve import Retriever, retrievers
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 FILE = "bundle.json"
@@ -151,8 +155,17 @@ class Bundle:
             item_facts=ItemFacts(**arrays), offset=about["offset"], trained_at=about["trained_at"],
             settings_hash=about["settings_hash"], facts=about["facts"],
             beside=Blend.from_json(about["beside"]) if about.get("beside") else None,
-            hybrid=Hybrid.load(folder / RANKER) if f"{RANKER}/{HYBRID}" in about["sums"] else None,
+            hybrid=_read_hybrid(folder / RANKER, models) if f"{RANKER}/{HYBRID}" in about["sums"] else None,
         )  # fmt: skip
+
+
+def _read_hybrid(folder: Path, models: Mapping[str, Model]) -> Hybrid | None:
+    """The second look; one that reads other features than this release's is left out."""
+    hybrid = Hybrid.load(folder)
+    if hybrid.names != feature_names(tuple(models)):
+        log.warning("%s: reads other features than this release has, and is left out until the next training", folder)
+        return None
+    return hybrid
 
 
 def _read_items(path: Path, digest: str, maps: MutableMapping[str, IdMap[str]]) -> IdMap[str]:

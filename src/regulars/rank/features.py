@@ -7,6 +7,7 @@ on purpose: the lists that teach the ranker are all of one instant.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,15 @@ from regulars.core.clock import DAY, Instant
 from regulars.core.data import CART, CLICK, KIND, PURCHASE, VIEW, Histories
 from regulars.core.jit import kernel
 from regulars.profiles.catalogue import CatalogueColumns
-from regulars.rank.bundle import ItemFacts
 from regulars.rank.candidates import Candidates, slot_of
+
+if TYPE_CHECKING:
+    from regulars.rank.bundle import ItemFacts
 
 RERANKED = 120  # candidates of each list, best by the blend, that are looked at again
 WISHLIST = KIND["wishlist"]
 UNKNOWN = -1.0
-NO_RATIO = -9.0  # of logarithms of prices
+NO_RATIO = -50.0  # of logarithms of prices
 LONG_AGO = 4000.0  # days: longer than any log
 SAYS = ("place", "rank")  # what each model says of a candidate: see `candidates`
 OF_PAIR = ("bought", "gaps since bought", "days since looked at", "times looked at")
@@ -39,12 +42,8 @@ def feature_names(sources: Sequence[str]) -> tuple[str, ...]:
 
 def best_places(logits: Floats, k: int = RERANKED) -> Indices:
     """Columns `(n, at most k)` of the best scores of each row, best first; -1 where nothing may be shown."""
-    k = min(k, logits.shape[1])
     rows = np.arange(len(logits))[:, None]
-    best = np.argpartition(-logits, k - 1, axis=1)[:, :k] if k < logits.shape[1] else np.tile(
-        np.arange(k), (len(logits), 1))  # fmt: skip
-    best = np.sort(best, axis=1)  # equal scores stay in the order of their columns
-    places = best[rows, np.argsort(-logits[rows, best], axis=1, kind="stable")].astype(np.int32)
+    places = np.argsort(-logits, axis=1, kind="stable")[:, :k].astype(np.int32)
     places[logits[rows, places] == -np.inf] = -1
     return places
 
@@ -139,7 +138,7 @@ def _days(now: Instant, then: Instant, most: float) -> float:
 def _look_back(
     item_idx: Indices, start: int, stop: int, history: History, items: ItemColumns, scratch: Scratch
 ) -> tuple[int, float]:
-    """Count one shopper's events into `scratch`; return purchases, and the mean logarithm of what was paid, or 0."""
+    """Count one shopper's events into `scratch`; return purchases, and the mean log price of what was bought."""
     happened, kind, at = history
     price, category, brand = items[3:]
     table, looked_at, looks, of_category, of_brand = scratch

@@ -26,7 +26,7 @@ REMEDY = "Train again, or roll back to another version."
 
 @dataclass(frozen=True)
 class Purchases:
-    """How likely a candidate is bought within `days`."""
+    """How likely a candidate is bought within `days` by a shopper like those known, whether or not here now."""
 
     trees: Trees
     scores: NDArray[np.float64]  # rising raw scores, and the rate of purchase at each
@@ -89,6 +89,8 @@ class Hybrid:
                 trees=_read_trees(folder, "purchases", len(names)), scores=_read(folder / "purchases.scores.npy"),
                 rates=_read(folder / "purchases.rates.npy"), days=float(days),
             )  # fmt: skip
+            if purchases is not None and len(purchases.scores) != len(purchases.rates):
+                raise ValueError("scores and rates of different lengths")
             return cls(names, _read_trees(folder, "order", len(names)), purchases)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(str(folder), got=str(error), wanted="a saved ranker", remedy=REMEDY) from error

@@ -131,20 +131,22 @@ def learn_beside(state: State, asked: Asked, blend: Blend, seed: int) -> tuple[B
     Compared by NDCG@20 on lists that the weights were not fitted on.
     """
     bundle, rng = state.bundle, generator(seed, "beside")
-    found = _gathered(state, bundle, asked.drawn(asked.wanting, MAX_LISTS, rng)) if bundle is not None else None
+    asked = asked.drawn(asked.wanting, MAX_LISTS, rng)
+    found = _gathered(state, bundle, asked) if bundle is not None else None
     if found is None or len(found[0]) < boost.MIN_LISTS:
         return None, {"lists": 0 if found is None else len(found[0]), "why": boost.TOO_FEW}
     candidates, wishes = found
     there = candidates.item_idx >= 0
     nothing = np.zeros((*there.shape, 0), dtype=np.float32)
-    lists = Lists(nothing, there, blend.logits(candidates), wishes, np.zeros(len(there), dtype=np.float32))
-    fold, own = boost.folds(len(lists), seed), np.zeros(len(lists))
+    shopper = np.array(asked.user_keys, dtype=np.int64)
+    lists = Lists(nothing, there, blend.logits(candidates), wishes, np.zeros(len(there), dtype=np.float32), shopper)
+    fold, own = boost.folds(shopper, seed), np.zeros(len(lists))
     for held in range(boost.FOLDS):
         learned = fit_blend(blend.sources, _some(candidates, fold != held), wishes[fold != held], rng)
         judged = fold == held
         own[judged] = boost.ndcg_of(lists[judged], learned.logits(_some(candidates, judged)))
     alone = boost.ndcg_of(lists, lists.score)
-    low, high = boost.interval(own - alone, seed)
+    low, high = boost.interval(own - alone, shopper, seed)
     report = {"lists": len(lists), "ndcg_blend": float(alone.mean()), "ndcg_own": float(own.mean()),
               "gain_low": low, "gain_high": high}  # fmt: skip
     if low <= 0:
@@ -203,6 +205,7 @@ class _Lists:
             rows=features(found, places, logits, histories, bundle.item_facts, columns, state.now), there=there,
             score=np.where(there, np.take_along_axis(logits, at, axis=1), 0), wish=wish,
             missed=np.maximum(asked.wanted.sum(axis=1) - wish.sum(axis=1), 0).astype(np.float32),
+            shopper=np.array(asked.user_keys, dtype=np.int64),
         )  # fmt: skip
 
 

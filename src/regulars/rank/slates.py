@@ -129,7 +129,8 @@ def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> l
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    made = _shown(bundle, blend, candidates, scores, drawn, pins, look)
+    told = None if requests[0].item else look  # chances are learned from lists that name no item
+    made = _shown(bundle, blend, candidates, scores, drawn, pins, told)
     return [_slate(row, request, state, explainer, histories, made) for row, request in enumerate(requests)]
 
 
