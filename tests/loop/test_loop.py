@@ -153,3 +153,17 @@ def test_a_shops_own_settings_of_a_model_are_learned_with_and_kept(copy: App) ->
     assert again.models == {"item-knn": {"k": 3}}
     assert again.ranking_hash() == other.settings.ranking_hash() != copy.settings.ranking_hash()
     assert settings_of(other.settings, {}).models == {}  # a version from before there was a choice
+
+
+def test_the_gates_sample_does_not_teach(copy: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate may look at a few shoppers only; how to rank is learned from all of the trial."""
+
+    def bought(gate: bool) -> int:
+        report = train_once(copy, gate=gate)
+        told = copy.versions.about(report.version)["facts"]["ranker"]
+        return int(told["order"]["lists"])
+
+    whole = bought(gate=False)
+    monkeypatch.setattr("regulars.pipeline.JUDGED", 5)
+    assert whole > 20
+    assert bought(gate=True) == whole

@@ -132,6 +132,7 @@ def test_trees_learn_what_no_model_says(state: State) -> None:
     made = slates(requests, replace(state, bundle=bundle))
     first = [slate.items[0].item_id == names[item] for slate, item in zip(made, looked.tolist(), strict=False)]
     assert np.mean(first) > 0.9
+    assert ranking.hybrid.purchases is not None, ranking.report["purchases"]
     chances = [slate.items[0].probability or 0.0 for slate in made]
     assert np.median(chances) > 0.8
 

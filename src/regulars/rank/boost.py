@@ -30,7 +30,7 @@ PURCHASE_TREES = 75
 ASKED, CLICKED, BOUGHT = 0, 1, 2  # grades of a candidate
 GROWN, FITTED, JUDGED = 0, 1, 2
 SHARES = (0.6, 0.8)  # of the lists that probabilities are grown on, calibrated on and judged by: where these end
-RARE = 20  # of candidates nobody bought, one in so many is kept, and weighs as much
+RARE = 20  # of candidates nobody bought, one in so many is kept at least, and weighs as much; and so many a purchase
 MIN_BOUGHT = 50  # purchases from which on a probability is learned
 TREES: dict[str, Any] = {
     "learning_rate": 0.06, "num_leaves": 15, "min_data_in_leaf": 100, "lambda_l2": 10.0, "feature_fraction": 0.7,
@@ -191,8 +191,9 @@ def _boost_purchases(lists: Lists, seed: int, threads: int) -> Any:
     import lightgbm
 
     bought = (lists.wish >= 1.0)[lists.there]
-    kept = bought | (generator(seed, "hybrid", "rare").random(len(bought)) < 1 / RARE)
-    weight = np.where(bought, 1.0, RARE)[kept]
+    rare = float(np.clip((~bought).sum() / (RARE * max(int(bought.sum()), 1)), 1, RARE))
+    kept = bought | (generator(seed, "hybrid", "rare").random(len(bought)) < 1 / rare)
+    weight = np.where(bought, 1.0, rare)[kept]
     params = {**TREES, "objective": "binary", "seed": seed, "num_threads": threads}
     data = lightgbm.Dataset(lists.rows[lists.there][kept], label=bought[kept], weight=weight)
     return lightgbm.train(params, data, PURCHASE_TREES)
