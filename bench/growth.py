@@ -158,7 +158,7 @@ def measure(folder: Path, tiny: Path, stage: str) -> Row:
     runs: list[Row] = []
     while not runs or (len(runs) < RUNS and sum(run["seconds"] for run in runs) < QUICK and stage != "ingest"):
         runs.append({})
-        with clocked(runs[-1]):
+        with clocked(runs[-1], digits=4):
             work()
     return {**min(runs, key=lambda run: float(run["cpu_seconds"])), "threads": 1, "base_mb": base}
 
@@ -237,9 +237,9 @@ def exponents(rows: Sequence[Row]) -> list[Row]:
 def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """The power of a size that a cost grows with: least squares of log cost over log size.
 
-    A cost below a hundredth counts as that.
+    A cost below a ten-thousandth counts as that.
     """
-    x, y = np.log(sizes), np.log(np.maximum(costs, 0.01))
+    x, y = np.log(sizes), np.log(np.maximum(costs, 0.0001))
     return round(float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()), 2)
 
 
