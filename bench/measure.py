@@ -44,12 +44,12 @@ def peak_mb() -> int:
 
 
 @contextmanager
-def clocked(row: Row, name: str = "") -> Iterator[None]:
-    """Write wall seconds and CPU seconds of the block into the row."""
+def clocked(row: Row, name: str = "", digits: int = 2) -> Iterator[None]:
+    """Write wall seconds and CPU seconds of the block into the row, rounded."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    row[f"{name}seconds"] = round(time.perf_counter() - wall, 2)
-    row[f"{name}cpu_seconds"] = round(time.process_time() - cpu, 2)
+    row[f"{name}seconds"] = round(time.perf_counter() - wall, digits)
+    row[f"{name}cpu_seconds"] = round(time.process_time() - cpu, digits)
 
 
 def chosen(models: Sequence[str] | None, known: Sequence[str]) -> list[str]:

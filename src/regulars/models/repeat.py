@@ -29,6 +29,7 @@ PRIOR_OWN = 2.0  # and a shopper's own from this many of the item's
 DEFAULT_GAP_DAYS = 30.0  # what the shop's mean gap starts from, before anything was seen twice
 RIDGE = 1.0
 NEWTON_STEPS = 25
+PIECE = 1 << 14  # rows that are multiplied at once
 FEATURES = 9  # columns of Repeat._features
 
 
@@ -47,8 +48,11 @@ class _Pairs:
 
 
 def _runs(keys: NDArray[np.int64], at: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], Any, Any]:
-    """Distinct keys, and for each the number of distinct instants, the first and the last."""
-    order = np.lexsort((at, keys))
+    """Distinct keys, and for each the number of distinct instants, the first and the last.
+
+    Of one key, instants come in their order.
+    """
+    order = np.argsort(keys, kind="stable")
     keys, at = keys[order], at[order]
     fresh = np.ones(len(keys), dtype=np.bool_)
     fresh[1:] = (keys[1:] != keys[:-1]) | (at[1:] != at[:-1])  # lines of one order are one occasion
@@ -102,7 +106,7 @@ def _logistic(features: Vector, bought: NDArray[np.bool_]) -> Vector:
     for _ in range(NEWTON_STEPS):
         chance = _chance(design @ coefficients)
         slope = design.T @ (bought - chance) - penalty * coefficients
-        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(penalty + 1e-9)
+        curvature = _weighted_gram(design, chance * (1 - chance)) + np.diag(penalty + 1e-9)
         step = np.linalg.solve(curvature, slope)
         before = now
         while (now := loss(coefficients + step)) > before and np.abs(step).max() > 1e-9:
@@ -111,6 +115,15 @@ def _logistic(features: Vector, bought: NDArray[np.bool_]) -> Vector:
         if before - now <= 1e-9 * before:
             break
     return coefficients
+
+
+def _weighted_gram(design: Vector, weight: Vector) -> Vector:
+    """The sum of w x x' over rows x, a piece at a time: what is multiplied stays in the cache."""
+    gram = np.zeros((design.shape[1], design.shape[1]))
+    for start in range(0, len(design), PIECE):
+        part = design[start : start + PIECE]
+        gram += (part * weight[start : start + PIECE, None]).T @ part
+    return gram
 
 
 def _chance(log_odds: Vector) -> Vector:

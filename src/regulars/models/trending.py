@@ -15,6 +15,8 @@ from regulars.core.clock import DAY, Instant
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Model, check_range
 
+PIECE = 1 << 18  # events that are counted at once: what is written in between stays in the cache
+
 
 class Trending(Model):
     """Recent count against the long-run rate, in standard deviations; the same for every shopper."""
@@ -31,10 +33,13 @@ class Trending(Model):
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         events, n_items = data.interactions, len(data.items)
-        liked = events.weight > 0
-        lately = events.at >= data.as_of - self.window_days * DAY
-        recent = np.bincount(events.item_idx[liked & lately], minlength=n_items)
-        before = np.bincount(events.item_idx[liked & ~lately], minlength=n_items)
+        recent, before = np.zeros(n_items, dtype=np.int64), np.zeros(n_items, dtype=np.int64)
+        for start in range(0, len(events), PIECE):
+            piece = slice(start, start + PIECE)
+            liked = events.weight[piece] > 0
+            lately = events.at[piece] >= data.as_of - self.window_days * DAY
+            recent += np.bincount(events.item_idx[piece][liked & lately], minlength=n_items)
+            before += np.bincount(events.item_idx[piece][liked & ~lately], minlength=n_items)
         expected = before * (recent.sum() / max(1, before.sum()))
         self.surprise_ = (2.0 * (np.sqrt(recent + 0.375) - np.sqrt(expected + 0.375))).astype(np.float32)
 
