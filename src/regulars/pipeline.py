@@ -45,6 +45,7 @@ MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
 LOOK_BACK = 21 * DAY  # the fatigue window and the purchase window after it: older decisions teach nothing new
 COMPACT_ROWS = 5000  # journal rows that are moved to the lake before a training: columns read faster than rows
 JUDGED = 2000  # shoppers whom the gate looks at: more would not change its mind, only its patience
+SLATES = 2048  # slates that an offline table holds at once: of all shoppers they would be millions of small objects
 K = 20  # cut-off of every offline table
 SLATE, FLOOR = "slate", "popular"
 Say = Callable[[str], None]
@@ -286,13 +287,14 @@ def slate_ranker(trial: Trial, k: int = K) -> Ranker:
 
     def rank(user_idx: Indices, exclude: Matrix | None) -> Indices:
         ranked = np.full((len(user_idx), k), -1, dtype=np.int32)
-        requests = [
-            Request(user_key=users[int(user)], recommendation_id=str(row), limit=k,
-                    exclude=() if exclude is None else tuple(items[idx] for idx in _row(exclude, row)))
-            for row, user in enumerate(user_idx)
-        ]  # fmt: skip
-        for row, slate in enumerate(slates(requests, state)):
-            ranked[row, : len(slate.items)] = items.index([item.item_id for item in slate.items])
+        for start in range(0, len(user_idx), SLATES):
+            requests = [
+                Request(user_key=users[int(user)], recommendation_id=str(row), limit=k,
+                        exclude=() if exclude is None else tuple(items[idx] for idx in _row(exclude, row)))
+                for row, user in enumerate(user_idx[start : start + SLATES], start)
+            ]  # fmt: skip
+            for row, slate in enumerate(slates(requests, state), start):
+                ranked[row, : len(slate.items)] = items.index([item.item_id for item in slate.items])
         return ranked
 
     return rank
