@@ -36,6 +36,7 @@ from regulars.rank.slates import Request, State, slates
 log = logging.getLogger(__name__)
 
 MIN_HOLDOUT, MAX_HOLDOUT = DAY, 28 * DAY
+SLATES = 2048  # slates that a table holds at once: of all shoppers they would be millions of small objects
 K = 20  # cut-off of every offline table
 SLATE, FLOOR = "slate", "popular"
 
@@ -168,13 +169,14 @@ def slate_ranker(trial: Trial, k: int = K) -> Ranker:
 
     def rank(user_idx: Indices, exclude: Matrix | None) -> Indices:
         ranked = np.full((len(user_idx), k), -1, dtype=np.int32)
-        requests = [
-            Request(user_key=users[int(user)], recommendation_id=str(row), limit=k,
-                    exclude=() if exclude is None else tuple(items[idx] for idx in _row(exclude, row)))
-            for row, user in enumerate(user_idx)
-        ]  # fmt: skip
-        for row, slate in enumerate(slates(requests, state)):
-            ranked[row, : len(slate.items)] = items.index([item.item_id for item in slate.items])
+        for start in range(0, len(user_idx), SLATES):
+            requests = [
+                Request(user_key=users[int(user)], recommendation_id=str(row), limit=k,
+                        exclude=() if exclude is None else tuple(items[idx] for idx in _row(exclude, row)))
+                for row, user in enumerate(user_idx[start : start + SLATES], start)
+            ]  # fmt: skip
+            for row, slate in enumerate(slates(requests, state), start):
+                ranked[row, : len(slate.items)] = items.index([item.item_id for item in slate.items])
         return ranked
 
     return rank
