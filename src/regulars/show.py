@@ -89,7 +89,7 @@ def slate_text(slate: Slate, catalogue: Catalogue) -> str:
     """A slate a person can read: position, title, score, and why."""
     if not slate.items:
         return f"Nothing to show: {slate.why}"
-    days = f"in {slate.probability_days:.0f} days" if slate.probability_days else ""
+    days = f"within {slate.probability_days:.0f} days" if slate.probability_days else ""
     lines = [
         f"Version {slate.model_version}, {slate.n_candidates} candidates, recommendation {slate.recommendation_id}"
     ]
@@ -97,7 +97,7 @@ def slate_text(slate: Slate, catalogue: Catalogue) -> str:
         item = catalogue.get(each.item_id)
         title = item.title if item is not None and item.title else each.item_id
         lines.append(f"{each.position + 1:3}. {title}  ({each.item_id}, {each.score:.2f}, {each.source})")
-        chance = "" if each.probability is None else f"  [bought {days}: {each.probability:.1%}]"
+        chance = "" if each.probability is None else f"  [{each.probability:.1%} chance of a purchase {days}]"
         lines.append(f"     {each.reason.text}{chance}")
     return "\n".join(lines)
 
