@@ -45,7 +45,7 @@ BENCHES = {
     "practice-shop": ("practice_shop", "10 minutes a preset"),
     "crash": ("crash", "4 minutes"),
     "stages": ("stages", "7 minutes"),
-    "growth": ("growth", "25 minutes, 2 with --preset small"),
+    "growth": ("growth", "10 minutes, 2 with --preset small"),
 }
 
 
