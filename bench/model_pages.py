@@ -41,9 +41,12 @@ def guide(text: str) -> Guide:
     return {name: row[1:] for row in rows if len(row) == 5 for name in re.findall(r"`([a-z0-9-]+)`", row[0])}
 
 
+OF_COSTS = ("growth", "stages", "crash")  # their rows say nothing of how good a model is
+
+
 def results(folder: Path = RESULTS) -> dict[str, Row]:
     """What was measured, by bench, in the order of the page of benchmarks."""
-    files = {name: folder / f"{name}.json" for name in TITLES}
+    files = {name: folder / f"{name}.json" for name in TITLES if name not in OF_COSTS}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
 
 
