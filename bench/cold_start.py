@@ -42,9 +42,9 @@ from cold_trials import ALL, Trial, padded, trial_of
 from measure import Row, apart, chosen, clocked, peak_mb
 from parts import Settings
 from regulars.core.arrays import Floats, Indices, Matrix
+from regulars.core.bootstrap import paired
 from regulars.core.data import Dataset, Histories
 from regulars.core.topk import top_k
-from regulars.evaluate.bootstrap import paired
 from regulars.evaluate.metrics import hit_rate, judge, ndcg
 from regulars.models.base import Model
 from regulars.models.registry import make_model

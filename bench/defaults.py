@@ -22,10 +22,10 @@ import online_retail
 from measure import Row, apart, chosen, clocked
 from regulars import trial as trials
 from regulars.app import App
+from regulars.core.bootstrap import paired
 from regulars.core.clock import ManualClock, format_instant, parse_instant
 from regulars.core.settings import Settings, load_settings
 from regulars.evaluate import offline
-from regulars.evaluate.bootstrap import paired
 from regulars.feedback.lessons import Lessons
 from regulars.rank.blend import Blend
 from regulars.rank.learn import Ranking

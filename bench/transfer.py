@@ -43,8 +43,8 @@ from numpy.typing import NDArray
 from measure import Row, apart, chosen
 from parts import Settings, fitted, single
 from regulars.core.arrays import Matrix, as_csr
+from regulars.core.bootstrap import paired
 from regulars.core.data import Dataset, Items
-from regulars.evaluate.bootstrap import paired
 from regulars.models.held_out import hold_out
 from regulars.models.source import Source
 

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, peak_mb, ranked
+from regulars.core.bootstrap import paired
 from regulars.core.data import Dataset
-from regulars.evaluate.bootstrap import paired
 from regulars.models.als import ALS
 from regulars.models.base import Model, Warm
 from regulars.models.deep.plan import Hooks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_estimates_are_near_what_a_fit_holds(asked: Question, name: str) -> None
     if not reset_peak():
         pytest.skip("this system does not tell a process's peak memory")
     candidate = Candidate(name, QUICK[name])
-    with Apart(asked) as runner:
+    with closing(Apart(asked)) as runner:
         assert runner.prepare(candidate, 200) == ""
         outcome = runner.run(candidate, 1.0, 200)
     assert outcome.trouble == ""

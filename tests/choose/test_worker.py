@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def asked() -> Question:
 
 @pytest.fixture
 def apart(asked: Question) -> Iterator[Apart]:
-    with Apart(asked) as runner:
+    with closing(Apart(asked)) as runner:
         yield runner
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,18 @@ from numpy.typing import NDArray
 
 from regulars.core.clock import DAY
 from regulars.core.data import CART, PURCHASE, RATING, VIEW, Dataset, Interactions, Items
+from regulars.models.base import Model
+from regulars.models.registry import MODELS, model_class
 
 AS_OF = 20_000 * DAY
+NAMES = sorted(MODELS)
+every_model = pytest.mark.parametrize("name", NAMES)
 Table = list[tuple[int, int, int, int]]  # (user, item, kind, instant)
+
+
+def build(name: str, **settings: Any) -> Model:
+    """A registered model with some of its settings."""
+    return model_class(name)(**settings)
 
 
 def from_events(events: Table, shape: tuple[int, int], as_of: int = AS_OF) -> Dataset:

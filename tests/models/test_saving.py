@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.test_contract import build, every_model, scores_of
+from models.conftest import build, every_model
+from models.test_contract import scores_of
 from regulars.core.data import Dataset
 from regulars.core.errors import ModelError
 from regulars.models.base import MANIFEST

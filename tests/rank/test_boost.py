@@ -11,10 +11,10 @@ from regulars.rank.boost import (
     Lists,
     _isotonic,
     folds,
+    gained,
     grow_order,
     grow_purchases,
     hybrid_of,
-    interval,
     ndcg_of,
 )
 
@@ -114,11 +114,11 @@ def test_all_lists_of_a_shopper_are_judged_together() -> None:
     assert all(len(set(fold[shopper == one])) == 1 for one in range(40))
     gain = np.random.default_rng(1).normal(size=300)
     narrow, wide = (
-        interval(gain, np.arange(300), 0),
-        interval(np.repeat(gain[:30], 10), np.repeat(np.arange(30), 10), 0),
+        gained(gain, np.arange(300), 0),
+        gained(np.repeat(gain[:30], 10), np.repeat(np.arange(30), 10), 0),
     )
-    assert narrow[0] < gain.mean() < narrow[1]
-    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+    assert narrow.low < gain.mean() < narrow.high
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
 def test_steps_are_those_of_scikit_learn() -> None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from regulars.choose.question import K, Wanted
 from regulars.choose.trial import Lists
 from regulars.core.arrays import Floats
+from regulars.core.bootstrap import Interval, intervals
 from regulars.core.topk import top_k
-from regulars.evaluate.bootstrap import Interval, intervals
 
 WEIGHTS = (1.0, 0.3)  # of a newcomer beside a sum whose models' weights add up to 1
 LUCK = 0.05  # chance that a step takes a model which adds nothing, shared by all that were looked at (Bonferroni)

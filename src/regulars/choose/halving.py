@@ -21,9 +21,9 @@ from regulars.choose.budget import UNKNOWN_S, Budget, Costs
 from regulars.choose.question import FEWEST, Question
 from regulars.choose.space import FLAT, FLOOR, Candidate, missing_part
 from regulars.choose.trial import Lists, Outcome, Runner
+from regulars.core.bootstrap import Interval, intervals, paired
 from regulars.core.errors import RegularsError
 from regulars.core.rng import generator
-from regulars.evaluate.bootstrap import Interval, intervals, paired
 
 ETA = 3  # one in so many goes on; shares grow as fast
 CHOSEN, BEATEN, LEFT_OUT, FAILED = "chosen", "beaten", "left out", "failed"

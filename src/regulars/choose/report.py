@@ -9,9 +9,9 @@ from typing import Any
 
 from regulars.choose.halving import CHOSEN, Found, Trial, Tried
 from regulars.choose.plot import to_html
+from regulars.core.bootstrap import Interval
 from regulars.core.clock import SECOND, Instant, format_duration, format_instant
 from regulars.core.errors import StorageError
-from regulars.evaluate.bootstrap import Interval
 from regulars.evaluate.offline import to_json as strict_json
 
 FOLDER = "reports"

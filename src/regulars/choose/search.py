@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from regulars.choose.budget import Budget
 from regulars.choose.halving import Found, Halving, Say
@@ -20,6 +21,6 @@ def search(
 ) -> Found:  # fmt: skip
     """Try what there is for these settings: learned from `before`, held against what came until `after.as_of`."""
     asked = question(after, before, settings.feedback, settings.train.seed)
-    with Apart(asked) as runner:
+    with closing(Apart(asked)) as runner:
         search = Halving(asked, runner, budget, clock, memory_mb=settings.train.memory_mb, say=say)
         return search.run(candidates(settings))

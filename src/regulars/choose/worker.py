@@ -10,8 +10,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from multiprocessing.connection import Connection, Pipe
-from types import TracebackType
-from typing import Self
 
 from regulars.choose.question import Question
 from regulars.choose.space import Candidate
@@ -28,14 +26,6 @@ class Apart:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._met: set[str] = set()  # models that the process was made ready for
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
 
     def prepare(self, candidate: Candidate, limit_s: float) -> str:
         """See `Runner`; the start of a process is part of it."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulars.core.bootstrap import paired
 from regulars.core.errors import InputError
-from regulars.evaluate.bootstrap import paired
 
 SUBSETS = ("all", "organic")
 MIN_SHOPPERS = 30

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Indices, Matrix
+from regulars.core.bootstrap import Interval, intervals
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import InputError
 from regulars.core.topk import NOTHING, top_k
 from regulars.evaluate import metrics
-from regulars.evaluate.bootstrap import Interval, intervals
 from regulars.evaluate.split import Target, Targets
 from regulars.models.base import Model
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from regulars.core.bootstrap import Interval
 from regulars.core.errors import InputError
-from regulars.evaluate.bootstrap import Interval
 from regulars.feedback.intervals import wilson
 
 __all__ = ["paired_t", "t_interval", "wilson"]

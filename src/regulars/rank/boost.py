@@ -17,6 +17,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from regulars.core.arrays import Floats, Mask
+from regulars.core.bootstrap import Interval, intervals
 from regulars.core.rng import generator
 from regulars.rank.hybrid import Hybrid, Purchases
 from regulars.rank.trees import Trees
@@ -92,14 +93,14 @@ def grow_order(names: Sequence[str], lists: Lists, seed: int, threads: int) -> t
         booster = _boost(useful[fold != held], n_trees, seed, threads)
         gains = Trees.of(booster.dump_model()).sum(judged.rows.reshape(-1, judged.rows.shape[2]))
         both[fold == held] = ndcg_of(judged, judged.score + gains.reshape(judged.score.shape).astype(np.float32))
-    low, high = interval(both - alone, useful.shopper, seed)
+    gain = gained(both - alone, useful.shopper, seed)
     booster = _boost(useful, n_trees, seed, threads)
     report |= {
         "trees": n_trees, "ndcg_blend": float(alone.mean()), "ndcg_trees": float(both.mean()),
-        "gain": float((both - alone).mean()), "gain_low": low, "gain_high": high,
+        "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high,
         "features": _explained(names, booster, useful),
     }  # fmt: skip
-    if low <= 0:
+    if gain.low <= 0:
         return None, report | {"why": "no clear gain over the blend"}
     return Trees.of(booster.dump_model()), report | {"why": "a clear gain over the blend"}
 
@@ -159,17 +160,11 @@ def _parts(n: int, seed: int) -> NDArray[np.int8]:
     return np.searchsorted(SHARES, place, side="right").astype(np.int8)
 
 
-def interval(
-    gain: NDArray[np.float64], shopper: NDArray[np.int64], seed: int, samples: int = 1000
-) -> tuple[float, float]:  # fmt: skip
-    """95 % interval of the mean over lists, by the bootstrap over shoppers."""
-    rng = generator(seed, "hybrid", "interval")
+def gained(gain: NDArray[np.float64], shopper: NDArray[np.int64], seed: int) -> Interval:
+    """95 % interval of what shoppers gain, each by the mean over their lists."""
     _, row = np.unique(shopper, return_inverse=True)
-    sums, lists = np.bincount(row, weights=gain), np.bincount(row)
-    drawn = [rng.integers(0, len(sums), len(sums)) for _ in range(samples)]
-    means = [sums[some].sum() / lists[some].sum() for some in drawn]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    means = np.bincount(row, weights=gain) / np.bincount(row)
+    return intervals(means[:, None], generator(seed, "hybrid", "interval"))[0]
 
 
 def _boost(lists: Lists, n_trees: int, seed: int, threads: int) -> Any:

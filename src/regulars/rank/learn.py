@@ -146,10 +146,10 @@ def learn_beside(state: State, asked: Asked, blend: Blend, seed: int) -> tuple[B
         judged = fold == held
         own[judged] = boost.ndcg_of(lists[judged], learned.logits(_some(candidates, judged)))
     alone = boost.ndcg_of(lists, lists.score)
-    low, high = boost.interval(own - alone, shopper, seed)
+    gain = boost.gained(own - alone, shopper, seed)
     report = {"lists": len(lists), "ndcg_blend": float(alone.mean()), "ndcg_own": float(own.mean()),
-              "gain_low": low, "gain_high": high}  # fmt: skip
-    if low <= 0:
+              "gain_low": gain.low, "gain_high": gain.high}  # fmt: skip
+    if gain.low <= 0:
         return None, {**report, "why": "no clear gain over the blend"}
     fitted = fit_blend(blend.sources, candidates, wishes, rng)
     return replace(fitted, fatigue=blend.fatigue), {**report, "why": "a clear gain over the blend"}

@@ -121,7 +121,8 @@ def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> l
     blend = bundle.blend_for(requests[0].item)
     histories = histories_of(requests, state, bundle)
     candidates = candidates_of(requests, state, bundle, histories)
-    scores, look = _look_again(candidates, rules.score(candidates, blend, rank), histories, state, bundle)
+    chances = state.explain and not requests[0].item  # they are learned from lists that name no item
+    scores, look = _look_again(candidates, rules.score(candidates, blend, rank), histories, state, bundle, chances)
     shown = state.live.shown([request.user_key for request in requests], bundle.items, state.now)
     rules.tire(scores, candidates, shown, blend, rank)
     limits = np.array([request.limit or rank.limit for request in requests], dtype=np.int32)
@@ -129,8 +130,7 @@ def _batch(requests: Sequence[Request], state: State, explainer: Explainer) -> l
     category = state.live.catalogue.columns(bundle.items).category_idx[np.maximum(candidates.item_idx, 0)]
     category[candidates.item_idx < 0] = -1
     drawn = draw(scores, category, pins, limits, rank, _chances(requests, int(limits.max()), state))
-    told = None if requests[0].item else look  # chances are learned from lists that name no item
-    made = _shown(bundle, blend, candidates, scores, drawn, pins, told)
+    made = _shown(bundle, blend, candidates, scores, drawn, pins, look if chances else None)
     return [_slate(row, request, state, explainer, histories, made) for row, request in enumerate(requests)]
 
 
@@ -138,15 +138,16 @@ Look = tuple[Indices, Floats]  # columns that were looked at again `(n, m)`, and
 
 
 def _look_again(
-    candidates: Candidates, scores: Floats, histories: Histories, state: State, bundle: Bundle
+    candidates: Candidates, scores: Floats, histories: Histories, state: State, bundle: Bundle, chances: bool
 ) -> tuple[Floats, Look | None]:
-    """The scores after the second look, and what it saw; as they were where the version has none."""
-    if bundle.hybrid is None:
+    """The scores after the second look, and what it saw; as they were where neither order nor chances need it."""
+    hybrid = bundle.hybrid
+    if hybrid is None or not (len(hybrid.order) or (chances and hybrid.purchases is not None)):
         return scores, None
     places = best_places(scores)
     columns = state.live.catalogue.columns(bundle.items)
     rows = features(candidates, places, scores, histories, bundle.item_facts, columns, state.now)
-    return bundle.hybrid.rerank(scores, places, rows), (places, rows)
+    return hybrid.rerank(scores, places, rows), (places, rows)
 
 
 def _probabilities(bundle: Bundle, drawn: Drawn, look: Look | None) -> list[list[float | None]]:

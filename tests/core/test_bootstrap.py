@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from regulars.core import bootstrap
+from regulars.core.bootstrap import intervals, paired, resampled_means
 from regulars.core.errors import InputError
-from regulars.evaluate import bootstrap
-from regulars.evaluate.bootstrap import intervals, paired, resampled_means
 
 
 def test_resampled_means_have_the_standard_error_of_the_mean() -> None:
