@@ -15,9 +15,11 @@ def figure(values: Values) -> dict[str, Any]:
     tried = [each for each in values["tried"] if each["trials"]]
     fates = list(dict.fromkeys(each["fate"] for each in tried))
     layout = {
-        "template": None, "height": 560, "margin": {"l": 70, "r": 20, "t": 50, "b": 60}, "hovermode": "closest",
-        "title": {"text": f"What was tried until {values['at']}"},
-        "xaxis": {"type": "log", "title": {"text": "seconds of a fit, and of ranking for the shoppers asked"}},
+        "template": None, "height": 560, "margin": {"l": 60, "r": 20, "t": 90, "b": 60}, "hovermode": "closest",
+        "title": {"text": f"What was tried until {values['at'][:16].replace('T', ' ')}", "x": 0.02},
+        # beside the dots a legend would take half of a phone
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        "xaxis": {"type": "log", "dtick": "D2", "title": {"text": "seconds of a fit, and of ranking for all"}},
         "yaxis": {"title": {"text": "NDCG@20, 95 % interval"}, "rangemode": "tozero"},
     }  # fmt: skip
     return {"data": [_dots([each for each in tried if each["fate"] == fate]) for fate in fates], "layout": layout}
@@ -26,11 +28,12 @@ def figure(values: Values) -> dict[str, Any]:
 def _dots(tried: Sequence[Values]) -> dict[str, Any]:
     last = [each["trials"][-1] for each in tried]
     fate = tried[0]["fate"]
+    sides = ["top left" if place % 2 else "bottom left" for place in range(len(tried))]
     return {
         "type": "scatter", "mode": "markers+text" if fate == "chosen" else "markers", "name": fate,
         "x": [max(trial["seconds"] + trial["rank_seconds"], 0.001) for trial in last],
         "y": [trial[METRIC] for trial in last],
-        "text": [each["label"] for each in tried], "textposition": "top center",
+        "text": [each["label"] for each in tried], "textposition": sides,
         "hovertext": [f"{each['label']}: {each['why']}" for each in tried],
         "marker": {"size": SIZES.get(fate, 8)},
         "error_y": {
