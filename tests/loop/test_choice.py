@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 from regulars.app import App
 from regulars.choose import search
 from regulars.choose.choice import last_choice
-from regulars.choose.question import Question
 from regulars.choose.trial import Bench
 from regulars.core.clock import DAY, ManualClock
 from regulars.core.errors import RegularsError
@@ -33,11 +31,11 @@ QUICK = ("trending,repeat,next-basket,sequential-rules,co-occurrence,session-knn
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials run here, where they start at once; `choose/test_worker.py` has those of a process of their own."""
 
-    @contextmanager
-    def here(question: Question) -> Iterator[Bench]:
-        yield Bench(question)
+    class Here(Bench):
+        def close(self) -> None:
+            pass
 
-    monkeypatch.setattr(search, "Apart", here)
+    monkeypatch.setattr(search, "Apart", Here)
 
 
 def opened(app: App, **flags: Any) -> App:
