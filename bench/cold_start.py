@@ -26,6 +26,9 @@ for the films wanted; `rlfm` answers with the yes, and with what the shopper tel
 say yes to is masked, asked or not: otherwise a yes would say what is not wanted, and asking about popular films
 would clear the top of the list.
 
+With `--seeds` the models and the blend are fitted with so many seeds; who is asked and what is known stay as drawn
+by SEED. An interval is then that of each shopper's mean over the seeds.
+
 `--preset validation` repeats the search over GRID on the validation part.
 """
 
@@ -39,8 +42,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cold_trials import ALL, Trial, padded, trial_of
-from measure import Row, apart, chosen, clocked, peak_mb
-from parts import Settings
+from measure import Row, across_seeds, apart, chosen, clocked, peak_mb
+from parts import RANDOM, Settings
 from regulars.core.arrays import Floats, Indices, Matrix
 from regulars.core.bootstrap import paired
 from regulars.core.data import Dataset, Histories
@@ -54,6 +57,7 @@ from regulars.rank.questions import questions
 from regulars.rank.retrieve import Retriever, retrievers
 
 K = 10
+METRICS = [f"hr@{K}", f"ndcg@{K}"]
 CANDIDATES = 100  # of each model, as in the product
 ASKED = (5, 10)
 ASKING = ("questions", "ask-popular", "ask-random", "ask-nothing")
@@ -101,19 +105,40 @@ GRID: Mapping[str, Mapping[str, Sequence[Settings]]] = {
                  for pull in (0.001, 0.003, 0.01) for ridge in (0.01, 0.1) for exposure in (5.0, 10.0)],
     },
 }  # fmt: skip
-Judged = tuple[NDArray[np.float64], NDArray[np.float64]]  # hr@10 and ndcg@10 of each shopper or case
+Judged = NDArray[np.float64]  # (2, n): hr@10 and ndcg@10 of each shopper or case
 Fits = Mapping[str, tuple[Model, Row]]
 
 
-def run(data: Path, models: Sequence[str] | None = None, preset: str = "test") -> Row:
+def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test") -> Row:
     """A row a model and subset; with `preset` validation one for each settings of GRID and set."""
     known = dict.fromkeys(each for settings in SETTINGS.values() for each in settings)
     names = chosen(models, [*known, "blend", *ASKING])
     if preset == "validation":
         rows = [row for name in GRID for row in apart(search, data, name, names)["rows"]]
         return {"protocol": f"{PROTOCOL}; here the validation part", "rows": rows}
-    rows = [row for name in SETTINGS for row in apart(measure, data, name, names)["rows"]]
+    rows = []
+    for name in SETTINGS:
+        runs = [apart(measure, data, name, names, seed)["rows"] for seed in range(seeds)]
+        rows += [told(same) for same in zip(*runs, strict=True)]
     return {"protocol": PROTOCOL, "rows": rows}
+
+
+def told(rows: Sequence[Row]) -> Row:
+    """One row out of one for each seed, with differences to others of each shopper's mean over the seeds.
+
+    Their `by_shopper` holds its own Judged under no name, and under their names those that it is compared to.
+    """
+    drawn = rows if rows[0]["model"] in RANDOM | {"blend", *ASKING} else rows[:1]
+    by_shopper = [row["by_shopper"] for row in drawn]
+    whole = across_seeds([{**row, **means(row["by_shopper"][""])} for row in drawn], METRICS)
+    mine, *others = (np.mean([each[name] for each in by_shopper], axis=0) for name in by_shopper[0])
+    for name, other in zip(list(by_shopper[0])[1:], others, strict=True):
+        whole |= difference(mine, other, name)
+    del whole["by_shopper"]
+    if whole["model"] == "blend" and whole["vs_popular_low"] <= 0 and "note" not in whole:
+        events = whole["subset"].partition("/")[2]
+        whole["note"] = f"{events} events: no more than equal to popular, the interval of the difference holds 0"
+    return whole
 
 
 def search(data: Path, name: str, names: Sequence[str]) -> Row:
@@ -130,21 +155,22 @@ def search(data: Path, name: str, names: Sequence[str]) -> Row:
     return {"rows": rows}
 
 
-def measure(data: Path, name: str, names: Sequence[str]) -> Row:
-    """Every model and the blend of one set, by number of events."""
+def measure(data: Path, name: str, names: Sequence[str], seed: int) -> Row:
+    """Every model and the blend of one set, by number of events; `by_shopper` holds what `told` compares."""
     choosing, testing = (trial_of(data, name, part, SEED) for part in ("validation", "test"))
-    fits = fitted(name, testing.before, names)
+    fits = fitted(name, testing.before, names, seed)
     before = fits
     if "blend" in names and ALL in testing.asked:  # elsewhere both parts learn from the same
-        before = fitted(name, choosing.before, names)
+        before = fitted(name, choosing.before, names, seed)
     rows: list[Row] = []
     for events, asked in testing.asked.items():
         about: Row = {"by": "ours", "subset": f"{name}/{'all' if events == ALL else events}", "users": len(asked)}
         found = {each: judged(best(model, asked, testing.before.as_of), testing.wanted[events])
                  for each, (model, _) in fits.items()}  # fmt: skip
-        here = [{"model": each, **compared(found[each], found["popular"]), **fits[each][1]} for each in found]
+        here = [{"model": each, "by_shopper": {"": found[each], "popular": found["popular"]}, **fits[each][1]}
+                for each in found]  # fmt: skip
         if "blend" in names:
-            blend = taught(choosing, before, ALL if ALL in choosing.asked else events)
+            blend = taught(choosing, before, ALL if ALL in choosing.asked else events, seed)
             here.append(blended(blend, testing, fits, events, found["popular"]))
         rows += [{**about, **row} for row in here]
     if name == "ml1m":
@@ -152,7 +178,7 @@ def measure(data: Path, name: str, names: Sequence[str]) -> Row:
     return {"rows": [{**row, "threads": 1, "peak_mb": peak_mb()} for row in rows if row["model"] in names]}
 
 
-def fitted(name: str, before: Dataset, names: Sequence[str]) -> Fits:
+def fitted(name: str, before: Dataset, names: Sequence[str], seed: int) -> Fits:
     """The models of a set that are needed, with what each fit took."""
     tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
     needed = [each for each in SETTINGS[name] if each in (*names, "popular") or "blend" in names
@@ -163,7 +189,7 @@ def fitted(name: str, before: Dataset, names: Sequence[str]) -> Fits:
         make_model(each, settings).fit(tiny).score(tiny.histories(), 7)  # compiles
         spent: Row = {}
         with clocked(spent):
-            model = make_model(each, settings).fit(before, np.random.default_rng(SEED))
+            model = make_model(each, settings).fit(before, np.random.default_rng(seed))
         fits[each] = model, {**spent, "settings": model.get_params()}
     return fits
 
@@ -181,23 +207,25 @@ def best(model: Model, asked: Histories, now: int, masked: Matrix | None = None)
 def judged(top: Indices, wanted: Matrix) -> Judged:
     """Hit rate and NDCG of each row."""
     found = judge(top, wanted)
-    return hit_rate(found, K), ndcg(found, K)
+    return np.array([hit_rate(found, K), ndcg(found, K)])
 
 
-def compared(found: Judged, other: Judged, name: str = "popular") -> Row:
-    """Means, and the difference in NDCG to another with its interval."""
+def means(found: Judged) -> Row:
+    """HR and NDCG over all."""
+    return dict(zip(METRICS, found.mean(axis=1).round(4).tolist(), strict=True))
+
+
+def difference(found: Judged, other: Judged, name: str) -> Row:
+    """The mean difference in NDCG to another with its interval."""
     apart_by = paired(found[1], other[1], np.random.default_rng(SEED))
-    return {
-        f"hr@{K}": round(float(found[0].mean()), 4), f"ndcg@{K}": round(float(found[1].mean()), 4),
-        f"vs_{name}": round(apart_by.mean, 4), f"vs_{name}_low": round(apart_by.low, 4),
-        f"vs_{name}_high": round(apart_by.high, 4),
-    }  # fmt: skip
+    return {f"vs_{name}": round(apart_by.mean, 4), f"vs_{name}_low": round(apart_by.low, 4),
+            f"vs_{name}_high": round(apart_by.high, 4)}  # fmt: skip
 
 
 # ---- the blend -------------------------------------------------------------------------------------------------
 
 
-def taught(trial: Trial, fits: Fits, events: int) -> Blend | None:
+def taught(trial: Trial, fits: Fits, events: int, seed: int) -> Blend | None:
     """The weights that a validation part teaches; None where they are no better than popularity there."""
     found = candidates(trial, fits, events)
     wanted = trial.wanted[events]
@@ -207,12 +235,12 @@ def taught(trial: Trial, fits: Fits, events: int) -> Blend | None:
     top = np.empty((len(found), K), dtype=np.int32)
     for half in (0, 1):
         there, here = np.flatnonzero(halves != half), np.flatnonzero(halves == half)
-        blend = fit_blend(names, rows_of(found, there), wish[there], np.random.default_rng(SEED))
+        blend = fit_blend(names, rows_of(found, there), wish[there], np.random.default_rng(seed))
         top[here] = first(blend, rows_of(found, here))
     floor = judged(best(fits["popular"][0], trial.asked[events], trial.before.as_of), wanted)[1]
     if judged(top, wanted)[1].mean() <= floor.mean():
         return None
-    return fit_blend(names, found, wish, np.random.default_rng(SEED))
+    return fit_blend(names, found, wish, np.random.default_rng(seed))
 
 
 def blended(blend: Blend | None, trial: Trial, fits: Fits, events: int, popular: Judged) -> Row:
@@ -220,26 +248,16 @@ def blended(blend: Blend | None, trial: Trial, fits: Fits, events: int, popular:
     top = best(fits["popular"][0], trial.asked[events], trial.before.as_of)
     if blend is not None:
         top = first(blend, candidates(trial, fits, events))
-    row = {"model": "blend", **compared(judged(top, trial.wanted[events]), popular)}
+    row: Row = {"model": "blend", "by_shopper": {"": judged(top, trial.wanted[events]), "popular": popular}}
     row |= {key: round(sum(spent[key] for _, spent in fits.values()), 2) for key in ("seconds", "cpu_seconds")}
     if blend is None:
-        return {
-            **row,
-            "settings": {},
-            "note": f"{trial_name(events)}: popular alone, nothing did better on validation",
-        }
+        known = "all" if events == ALL else events
+        return {**row, "settings": {}, "note": f"{known} events: popular alone, nothing did better on validation"}
     row["settings"] = {
         name: weights.astype(np.float64).round(2).tolist()
         for name, weights in zip(blend.sources, blend.weights[0].reshape(-1, 2), strict=True)
     }
-    if row["vs_popular_low"] <= 0:
-        row["note"] = f"{trial_name(events)}: no more than equal to popular, the interval of the difference holds 0"
     return row
-
-
-def trial_name(events: int) -> str:
-    """How a note names a subset."""
-    return "all cases" if events == ALL else f"{events} events"
 
 
 def sources(fits: Fits) -> dict[str, Retriever]:
@@ -299,7 +317,7 @@ def asking(trial: Trial, fits: Fits, names: Sequence[str]) -> list[Row]:
         for each in asked:
             rows.append({
                 "model": each, "by": "ours", "subset": f"ml1m/{n}", "users": len(trial.asked[0]),
-                **compared(found[each], floor), **compared(found[each], found["ask-popular"], "ask_popular"), **spent,
+                "by_shopper": {"": found[each], "popular": floor, "ask_popular": found["ask-popular"]}, **spent,
             })  # fmt: skip
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ def apart(measure: Callable[..., Row], *args: Any) -> Row:
 
 
 def _with_peak(measure: Callable[..., Row], args: Sequence[Any]) -> Row:
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")  # to stderr
+    logging.getLogger("regulars").setLevel(logging.INFO)  # a long training tells where it is
     row = measure(*args)
     return {**row, "peak_mb": max(row.get("peak_mb", 0), peak_mb())}
 

@@ -22,7 +22,7 @@ from regulars.models.registry import load_model, make_model
 Settings = dict[str, Any]
 Parts = Mapping[str, tuple[float, Settings]]  # model, or model:form -> (weight in the blend, settings)
 # another seed, other numbers: `--seeds` counts for these
-RANDOM = {"als", "bpr", "mf-ccl", "neumf", "sasrec", "gru4rec", "mult-vae", "two-tower", "dnn-ranker"}
+RANDOM = {"als", "bpr", "mf-ccl", "rlfm", "neumf", "sasrec", "gru4rec", "mult-vae", "two-tower", "dnn-ranker"}
 
 
 def single(name: str, settings: Settings) -> Parts:

@@ -10,7 +10,7 @@ The shoppers are the same under the same ids, no item is.
 - `als`, `user-knn`, `item-knn`, `popular`: our other models on the target alone, tuned likewise.
 
 Every row is compared with `alone` on the same shoppers: `gain_*` is the mean difference, with the 95 % interval of a
-paired bootstrap.
+paired bootstrap, over the mean of each shopper where there are several seeds (of the fit; what is asked is the same).
 
 Candidates are the target's items with a train pair (every test item has one). Negatives are drawn with seed 0, evenly
 over the items a shopper has neither in train nor in test; all models rank the same lists.
@@ -40,8 +40,8 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from measure import Row, apart, chosen
-from parts import Settings, fitted, single
+from measure import Row, across_seeds, apart, chosen
+from parts import RANDOM, Settings, fitted, single
 from regulars.core.arrays import Matrix, as_csr
 from regulars.core.bootstrap import paired
 from regulars.core.data import Dataset, Items
@@ -49,6 +49,7 @@ from regulars.models.held_out import hold_out
 from regulars.models.source import Source
 
 K = 10
+METRICS = ("hr@10", "ndcg@10")
 NEGATIVES = 999
 FACTORS = 128
 CELLS = 16_000_000  # scores held at once
@@ -104,25 +105,29 @@ class Trial:
     negatives: NDArray[np.int64]  # (n, NEGATIVES)
 
 
-def run(data: Path, models: Sequence[str] | None = None, preset: str = "test") -> dict[str, Any]:
+def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test") -> dict[str, Any]:
     """A row for each model and direction, or for each setting of the grid and target with `preset` validation."""
     if preset not in ("test", "validation"):
         raise SystemExit(f"--preset: got {preset!r}, wanted test or validation")
     if preset == "validation":
         names = chosen(models, list(GRID))
-        rows = [_plain(apart(measure, data, preset, direction, name, settings))
+        rows = [_plain(apart(measure, data, preset, direction, name, settings, 0))
                 for direction in DIRECTIONS for name in names for settings in GRID[name]]  # fmt: skip
         return {"protocol": f"{PROTOCOL}; the validation pairs", "rows": rows}
     names = chosen(models, list(SETTINGS))
-    rows = [row for direction in DIRECTIONS for row in compared(data, direction, names)]
+    rows = [row for direction in DIRECTIONS for row in compared(data, direction, names, seeds)]
     return {"protocol": PROTOCOL, "rows": rows}
 
 
-def compared(data: Path, direction: str, names: Sequence[str]) -> list[Row]:
+def compared(data: Path, direction: str, names: Sequence[str], seeds: int) -> list[Row]:
     """Rows of one direction, each beside `alone`."""
     target = DIRECTIONS[direction][2]
-    measured = {name: apart(measure, data, "test", direction, name, SETTINGS[name][target])
-                for name in dict.fromkeys(["alone", *names])}  # fmt: skip
+    measured: dict[str, Row] = {}
+    for name in dict.fromkeys(["alone", *names]):
+        repeats = range(seeds if KINDS.get(name, name) in RANDOM else 1)
+        runs = [apart(measure, data, "test", direction, name, SETTINGS[name][target], seed) for seed in repeats]
+        by_shopper = {each: np.mean([run["by_shopper"][each] for run in runs], axis=0) for each in METRICS}
+        measured[name] = across_seeds(runs, METRICS) | {"by_shopper": by_shopper}
     return [_plain(row if name == "alone" else row | gains(row, measured["alone"]))
             for name, row in measured.items() if name in names]  # fmt: skip
 
@@ -130,7 +135,7 @@ def compared(data: Path, direction: str, names: Sequence[str]) -> list[Row]:
 def gains(row: Row, alone: Row) -> Row:
     """Differences to `alone` with their intervals, and what they say in words."""
     told: Row = {}
-    for metric in ("hr@10", "ndcg@10"):
+    for metric in METRICS:
         mine, theirs = (each["by_shopper"][metric] for each in (row, alone))
         gain = paired(mine, theirs, np.random.default_rng(0))
         for end, value in (("", gain.mean), ("_low", gain.low), ("_high", gain.high)):
@@ -141,13 +146,13 @@ def gains(row: Row, alone: Row) -> Row:
 def in_words(subset: str, told: Row, mine: float) -> str:
     """The share that NDCG gained, and which gains may as well be nothing."""
     share = mine / (mine - told["gain_ndcg@10"]) - 1
-    doubtful = [metric.upper() for metric in ("hr@10", "ndcg@10")
+    doubtful = [metric.upper() for metric in METRICS
                 if told[f"gain_{metric}_low"] <= 0 <= told[f"gain_{metric}_high"]]  # fmt: skip
     doubt = f"; the interval of the gain in {' and '.join(doubtful)} contains 0" if doubtful else ""
     return f"{subset}: NDCG@10 {100 * share:+.1f} % against alone{doubt}"
 
 
-def measure(data: Path, preset: str, direction: str, name: str, settings: Settings) -> Row:
+def measure(data: Path, preset: str, direction: str, name: str, settings: Settings, seed: int) -> Row:
     """Fit and rank one model; `by_shopper` holds what each shopper has of each metric."""
     folder, source, target = DIRECTIONS[direction]
     train, users, positive = read(data / folder, target)
@@ -159,7 +164,7 @@ def measure(data: Path, preset: str, direction: str, name: str, settings: Settin
         if name in ("transfer", "noise"):
             give_away(read(data / folder, source)[0], source, name == "noise", Path(home))
             settings = {**settings, "source": home}
-        score = fitted(single(KINDS.get(name, name), settings), log, 0, row)
+        score = fitted(single(KINDS.get(name, name), settings), log, seed, row)
     row["settings"] = {key: value for key, value in row["settings"].items() if key != "source"}
     values = ranked(score, log, trial)
     return row | {metric: round(float(each.mean()), 4) for metric, each in values.items()} | {"by_shopper": values}

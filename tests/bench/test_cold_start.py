@@ -114,8 +114,8 @@ def test_office_counts_who_took_the_wanted_item(data: Path) -> None:
 def test_a_blend_that_does_no_better_is_popularity(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights that would put the least popular first are not taken; on the validation part alone it is decided."""
     trial = trial_of(data, "lastfm", "validation", seed=0)
-    fits = cold_start.fitted("lastfm", trial.before, ["popular", "friends", "blend"])
-    assert cold_start.taught(trial, fits, 0) is not None  # friends are of one kind: better than popularity
+    fits = cold_start.fitted("lastfm", trial.before, ["popular", "friends", "blend"], 0)
+    assert cold_start.taught(trial, fits, 0, 0) is not None  # friends are of one kind: better than popularity
 
     def wrong(sources: list[str], *_: object) -> Blend:
         blend = Blend.prior(tuple(sources))
@@ -123,11 +123,25 @@ def test_a_blend_that_does_no_better_is_popularity(data: Path, monkeypatch: pyte
         return blend
 
     monkeypatch.setattr(cold_start, "fit_blend", wrong)
-    assert cold_start.taught(trial, fits, 0) is None
+    assert cold_start.taught(trial, fits, 0, 0) is None
     popular = cold_start.judged(cold_start.best(fits["popular"][0], trial.asked[0], 0), trial.wanted[0])
-    row = cold_start.blended(None, trial, fits, 0, popular)
+    row = cold_start.told([{"subset": "lastfm/0", **cold_start.blended(None, trial, fits, 0, popular)}])
     assert row["vs_popular"] == row["vs_popular_low"] == row["vs_popular_high"] == 0
     assert "popular alone" in row["note"]
+
+
+def test_seeds_count_where_they_matter(data: Path) -> None:
+    """A row of two seeds holds their mean, and the difference of that mean; a model without chance has one."""
+    runs = [cold_start.measure(data, "lastfm", ["popular", "als", "blend"], seed)["rows"] for seed in (0, 1)]
+    for same in zip(*runs, strict=True):
+        row = cold_start.told(same)
+        alone = [cold_start.told([each]) for each in same]
+        assert row["seeds"] == (1 if row["model"] == "popular" else 2)
+        for name in ("ndcg@10", "vs_popular"):
+            assert row[name] == pytest.approx(np.mean([each[name] for each in alone]), abs=1.1e-4)
+        assert row["vs_popular_low"] <= row["vs_popular"] <= row["vs_popular_high"]
+    als = [cold_start.told([row])["ndcg@10"] for run in runs for row in run if row["model"] == "als"]
+    assert als[:5] != als[5:]
 
 
 def test_lists_and_back() -> None:
