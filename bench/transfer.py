@@ -119,7 +119,7 @@ def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset:
     return {"protocol": PROTOCOL, "rows": rows}
 
 
-def compared(data: Path, direction: str, names: Sequence[str], seeds: int) -> list[Row]:
+def compared(data: Path, direction: str, names: Sequence[str], seeds: int = 1) -> list[Row]:
     """Rows of one direction, each beside `alone`."""
     target = DIRECTIONS[direction][2]
     measured: dict[str, Row] = {}

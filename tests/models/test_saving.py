@@ -48,6 +48,7 @@ def test_a_damaged_array_is_refused(name: str, shop: Dataset, tmp_path: Path) ->
     ("change", "reason"),
     [
         ({"format": 0}, "format 0, wanted format 1. Run `regulars train`"),
+        ({"revision": 99}, "revision 99 of .* train again"),
         ({"model": "another"}, "'another'"),
         ({"params": {"no_such_setting": 1}}, "argument"),
         ({"kinds": {}}, "no fit"),
@@ -63,6 +64,20 @@ def test_a_foreign_or_older_folder_is_refused(
     (tmp_path / MANIFEST).write_text(json.dumps(manifest | change))
     with pytest.raises(ModelError, match=reason):
         model_class(name).load(tmp_path)
+
+
+def test_a_folder_of_before_revisions_is_of_the_first(shop: Dataset, tmp_path: Path) -> None:
+    for name, sound in (("als", True), ("mf", False)):
+        build(name).fit(shop).save(tmp_path / name)
+        path = tmp_path / name / MANIFEST
+        manifest = json.loads(path.read_text())
+        del manifest["revision"]
+        path.write_text(json.dumps(manifest))
+        if sound:
+            load_model(tmp_path / name)
+        else:
+            with pytest.raises(ModelError, match="revision 1 of 'mf', wanted 2"):
+                load_model(tmp_path / name)
 
 
 @every_model

@@ -110,6 +110,7 @@ class Model(ABC):
 
     can: ClassVar[frozenset[Can]] = frozenset()
     name: ClassVar[str]  # the registry's name, exactly
+    revision: ClassVar[int] = 1  # of what it learns: one more whenever its saved attributes change their meaning
     known: Known | None = None  # ids and log of a table, where the fit was on one
     warm: Warm | None = None  # what the next fit may begin from; no part of the settings, and never saved
 
@@ -254,7 +255,7 @@ class Model(ABC):
         files = [*sorted(folder.glob("*.npy")), *([folder / NAMES] if self.known is not None else [])]
         sums = {path.name: _digest(path) for path in files}
         manifest = {
-            "format": FORMAT, "model": self.name, "params": self.get_params(),
+            "format": FORMAT, "model": self.name, "revision": self.revision, "params": self.get_params(),
             "kinds": kinds, "values": values, "sums": sums,
         }  # fmt: skip
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -265,6 +266,9 @@ class Model(ABC):
         manifest = read_manifest(folder)
         if manifest["model"] != cls.name:
             raise ModelError(str(folder), got=f"a {manifest['model']!r} model", wanted=f"{cls.name!r}")
+        if (revision := manifest.get("revision", 1)) != cls.revision:
+            raise ModelError(str(folder), got=f"revision {revision} of {cls.name!r}", wanted=f"{cls.revision}",
+                             remedy="Another version of Regulars saved it: train again.")  # fmt: skip
         for file, digest in manifest["sums"].items():
             if not (folder / file).exists() or _digest(folder / file) != digest:
                 raise ModelError(f"{folder / file}", got="a missing or changed array", wanted="the saved one",

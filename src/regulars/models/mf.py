@@ -37,6 +37,7 @@ class MF(Model):
 
     name = "mf"
     can = frozenset({Can.FACTORS, Can.RATINGS})
+    revision = 2  # 1 was fitted by least squares
     # Learned, each with one entry a draw (`als`: one): vectors_ (n_items, d) with the bias last; of shoppers' prior
     # links_ (n_items or 0, d), levels_ (d,), precisions_ (d, d); noise_ the precision of a rating.
 
