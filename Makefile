@@ -36,7 +36,7 @@ test: lint coverage
 # machine code. Left out of the second run is what would take minutes there.
 KERNEL_TESTS := tests/core/test_topk.py tests/clean/test_sessions.py tests/profiles tests/rank/test_candidates.py \
   tests/rank/test_draw.py tests/models/test_gram.py tests/models/test_links.py tests/models/test_neighbours.py \
-  tests/models/test_als.py
+  tests/models/test_als.py tests/models/deep/test_layers.py
 TOO_LONG := 100_000_draws or wrong_propensity or tenth_of_the_work or threads or cg_falls or with_implicit \
   or order_leads_to_the_batch or goes_on_live
 

@@ -89,7 +89,7 @@ BENCHES: Mapping[str, Bench] = {
             },
             "session-knn": {"gap_minutes": 0.0},
             "sasrec": {
-                "length": 200, "batch": 32, "learning_rate": 0.001, "dropout": 0.2, "epochs": 75, "patience": 10,
+                "length": 200, "batch": 32, "learning_rate": 0.001, "dropout": 0.2, "epochs": 45, "patience": 10,
                 "threads": 2,
             },
             "gru4rec": {"length": 100, "negatives": 0, **GRU4REC},

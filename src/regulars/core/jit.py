@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import llvmlite.ir as ir
 import numba
+import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -52,6 +53,24 @@ def _nothing(array: Any, idx: int) -> None:
 prefetch: Callable[[Any, Any], None] = cast(
     Any, _nothing if cast(Any, numba.config).DISABLE_JIT else intrinsic(_hint)
 )
+
+
+def _exponent(typing_context: Any, n: Any) -> Any:
+    """Compile `two_to` to the bits of a float32 whose exponent is `n`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits, bias, place = ir.IntType(32), 127, 23
+        return builder.bitcast(builder.shl(builder.add(args[0], bits(bias)), bits(place)), ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+def _two_to(n: np.int32) -> np.float32:
+    return np.float32(2.0**n)
+
+
+# two_to(n), in a kernel: 2^n of a whole number in [-126, 127], which vector units can do
+two_to: Callable[[Any], Any] = cast(Any, _two_to if cast(Any, numba.config).DISABLE_JIT else intrinsic(_exponent))
 
 
 def in_chunks(work: Callable[[int, int], None], n: int, *, threads: int, chunk: int = 4096) -> None:

@@ -18,7 +18,6 @@ from regulars.core.data import Dataset, Histories, Items
 from regulars.core.errors import ModelError, SettingError, TrainingError
 from regulars.models.base import MANIFEST
 from regulars.models.deep import sasrec as served
-from regulars.models.deep.layers import full_softmax
 from regulars.models.deep.next_item import Loss, sampled_loss
 from regulars.models.deep.plan import Hooks, Progress
 from regulars.models.deep.sasrec import SASRec
@@ -171,20 +170,6 @@ def test_the_walk_is_learned_and_not_from_shuffled_walks() -> None:
 def scored() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     torch.manual_seed(3)
     return torch.randn(50, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True), torch.randint(30, (50,))
-
-
-def test_the_full_softmax_is_cross_entropy_with_its_gradients(
-    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("regulars.models.deep.layers.CELLS", 30 * 16)
-    states, items, wanted = scored
-    oracle = functional.cross_entropy(states @ items.T, wanted)
-    by_states, by_items = torch.autograd.grad(oracle, (states, items))
-    loss = full_softmax(states, items, wanted)
-    mine = torch.autograd.grad(3 * loss, (states, items))
-    torch.testing.assert_close(loss, oracle)
-    torch.testing.assert_close(mine[0], 3 * by_states)
-    torch.testing.assert_close(mine[1], 3 * by_items)
 
 
 def test_a_sample_of_all_items_is_the_full_softmax(scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from threadpoolctl import threadpool_limits
 
 from regulars.core.errors import TrainingError
 from regulars.models.base import all_cores
@@ -88,11 +89,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _threads(n: int) -> Iterator[None]:
-    """So many threads for torch, given back afterwards."""
+    """So many threads for torch, given back afterwards; kernels share them out, so each multiplies on one."""
     before = torch.get_num_threads()
     torch.set_num_threads(n or all_cores())
     try:
-        yield
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 
