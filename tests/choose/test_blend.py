@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from choose.conftest import asked_of, blocks, good_lists
 from regulars.choose.blend import forward, said
 from regulars.choose.question import Question
 from regulars.choose.trial import Lists
+from regulars.rank.candidates import _merge
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,19 @@ def test_what_a_list_says_is_place_and_rank() -> None:
 def test_equal_scores_have_ranks_alone() -> None:
     alike = Lists(np.array([[0, 1]], dtype=np.int32), np.ones((1, 2), dtype=np.float32))
     np.testing.assert_allclose(said(alike), [[1 / 2, 1 / np.log2(3) / 2]], rtol=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 12))
+def test_a_list_says_here_what_it_says_in_the_product(seed: int, n: int, k: int) -> None:
+    """Half of the two that the product's blend weighs, at equal weights, for every list it could meet."""
+    rng = np.random.default_rng(seed)
+    ranked = np.array([rng.permutation(20)[:k] for _ in range(n)], dtype=np.int32)
+    scores = -np.sort(-rng.integers(-2, 5, (n, k)).astype(np.float32), axis=1)
+    ranked[np.arange(k) >= rng.integers(0, k + 1, n)[:, None]] = -1
+    scores[ranked < 0] = -np.inf
+    item_idx, says = np.full((n, k), -1, dtype=np.int32), np.zeros((n, k, 2), dtype=np.float32)
+    _merge(ranked[None], scores[None], np.full(64, -1, dtype=np.int32), item_idx, says, np.zeros(n, dtype=np.int32))
+    np.testing.assert_allclose(said(Lists(ranked, scores)), says.mean(axis=2), rtol=1e-6)
 
 
 def halves(asked: Question) -> dict[str, Lists]:
