@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from measure import Row, across_seeds, apart, clocked, peak_mb
 from regulars.core.data import Dataset, Histories
 from regulars.models.base import Model
 from regulars.models.registry import load_model, make_model
+from results import commit
 
 Settings = dict[str, Any]
 Parts = Mapping[str, tuple[float, Settings]]  # model, or model:form -> (weight in the blend, settings)
@@ -35,10 +39,27 @@ def model_of(part: str) -> str:
     return part.partition(":")[0]
 
 
-def seeded(parts: Parts, seeds: int, metrics: Sequence[str], measure: Callable[..., Row], *args: Any) -> Row:
-    """A row of `measure(*args, parts, seed)`, each run in a process of its own: over seeds where they matter."""
+def seeded(
+    parts: Parts, seeds: int, metrics: Sequence[str], measure: Callable[..., Row], *args: Any, jobs: int = 1
+) -> Row:
+    """A row of `measure(*args, parts, seed)`, each run in a process of its own: over seeds where they matter.
+
+    `jobs` of them run at a time, and their wall seconds are those of a shared machine.
+    """
     repeats = seeds if RANDOM & {model_of(each) for each in parts} else 1
-    return across_seeds([apart(measure, *args, parts, seed) for seed in range(repeats)], metrics)
+    with ThreadPoolExecutor(jobs) as pool:
+        rows = list(pool.map(lambda seed: apart(measure, *args, parts, seed), range(repeats)))
+    return across_seeds(rows, metrics)
+
+
+@contextmanager
+def kept_fits(keep: Path | None) -> Iterator[Path]:
+    """A folder for fits that several rows share: a passing one, or in `keep`, so that an ended run can go on."""
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def fitted(
@@ -46,7 +67,7 @@ def fitted(
 ) -> Callable[[Histories], NDArray[np.float32]]:
     """Fit the parts, kernels compiled before, with the seconds in the row; what is returned scores histories.
 
-    With a folder `kept` for this data, a part that was fitted there before with this seed is loaded, and its seconds
+    With a folder `kept` for this data, a part that this commit fitted there with this seed is loaded, and its seconds
     count as they were, and its peak memory: so a blend does not train again what has a row of its own.
     """
     tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
@@ -72,7 +93,7 @@ def fitted(
 
 
 def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Path | None) -> tuple[Model, Row]:
-    what = json.dumps([name, settings, seed, data.user_items.shape, data.user_items.nnz], sort_keys=True)
+    what = json.dumps([name, settings, seed, data.user_items.shape, data.user_items.nnz, commit()], sort_keys=True)
     folder = kept / hashlib.blake2b(what.encode(), digest_size=8).hexdigest() if kept else None
     if folder is not None and (folder / "spent.json").exists():
         return load_model(folder), json.loads((folder / "spent.json").read_text())

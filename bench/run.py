@@ -54,7 +54,8 @@ def main() -> int:
     args = _parse()
     module = importlib.import_module(BENCHES[args.name][0])
     options = {"name": args.name, "data": args.data, "models": args.models.split(",") if args.models else None,
-               "seeds": args.seeds, "preset": args.preset, "budget": args.budget, "full": args.full}  # fmt: skip
+               "seeds": args.seeds, "preset": args.preset, "budget": args.budget, "full": args.full,
+               "keep": args.keep, "jobs": args.jobs}  # fmt: skip
     wanted = module.run.__code__.co_varnames[
         : module.run.__code__.co_argcount + module.run.__code__.co_kwonlyargcount
     ]
@@ -85,6 +86,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--models", default="", help="comma-separated models or policies; default: all")
     parser.add_argument("--seeds", type=int, help="seeds, where a bench is random")
+    parser.add_argument("--jobs", type=int, help="seeds measured at a time, in the benches of sequences and sessions")
+    parser.add_argument("--keep", type=Path, help="folder for their fits: an ended run of one commit goes on there")
     parser.add_argument("--preset", help="preset of the practice shop")
     parser.add_argument("--budget", type=float, help="stop early after so many seconds and mark rows partial")
     parser.add_argument("--full", action="store_true", help="the largest sizes too, where a bench has them")

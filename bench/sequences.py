@@ -11,7 +11,6 @@ validation item). What a model looks back on when it is asked is everything but 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, next_item, ranked
-from parts import Parts, Settings, fitted, seeded, single
+from parts import Parts, Settings, fitted, kept_fits, seeded, single
 from regulars.core.data import Dataset, Histories
 
 K = 10
@@ -167,7 +166,10 @@ class Trial:
     target: NDArray[np.int32]
 
 
-def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test") -> Row:
+def run(
+    name: str, data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test",
+    keep: Path | None = None, jobs: int = 1,
+) -> Row:  # fmt: skip
     """A row a model and fit; with `preset` validation a row for each setting of the models that have a grid."""
     bench = BENCHES[name]
     if preset == "validation":
@@ -177,11 +179,13 @@ def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int =
         return {"protocol": f"{bench.protocol}; here the last but one", "rows": rows}
     metrics = [f"{bench.hit}@{K}", f"ndcg@{K}", f"mrr@{K}"]
     rows = []
-    with tempfile.TemporaryDirectory() as kept:
+    with kept_fits(keep) as kept:
         for each in chosen(models, [*bench.settings, "blend"]):
             for subset, left_out in list(bench.fits.items())[: None if each in bench.twice else 1]:
-                asked = Path(kept) / subset, data, name, subset, left_out
-                rows.append(seeded(parts_of(bench, each), seeds, metrics, measure, *asked) | {"model": each})
+                asked = kept / subset, data, name, subset, left_out
+                rows.append(
+                    seeded(parts_of(bench, each), seeds, metrics, measure, *asked, jobs=jobs) | {"model": each}
+                )
     rows += [{"model": each, "by": "published", "subset": "all", f"{bench.hit}@{K}": found[0], f"ndcg@{K}": found[1]}
              for each, found in bench.published.items()]  # fmt: skip
     return {"protocol": bench.protocol, "rows": rows}

@@ -14,7 +14,6 @@ each change was found, and its size chosen, on the validation part.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, next_item, ranked
-from parts import Parts, Settings, fitted, seeded, single
+from parts import Parts, Settings, fitted, kept_fits, seeded, single
 from regulars.core.clock import MINUTE
 from regulars.core.data import Dataset, Histories
 
@@ -99,16 +98,20 @@ class Trial:
     target: NDArray[np.int32]
 
 
-def run(name: str, data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test") -> Row:
+def run(
+    name: str, data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset: str = "test",
+    keep: Path | None = None, jobs: int = 1,
+) -> Row:  # fmt: skip
     """A row a model; with `preset` validation a row for each setting of the models that have a grid."""
     if preset == "validation":
         tried = [(each, settings) for each in chosen(models, list(GRID)) for settings in GRID[each]]
         rows = [apart(measure, None, data, name, True, single(*each), 0) for each in tried]
         return {"protocol": f"{PROTOCOL}; here that twentieth, {ASKED:,} prefixes", "rows": rows}
     names = chosen(models, [*SETTINGS[name], "blend"])
-    with tempfile.TemporaryDirectory() as kept:
-        asked = Path(kept), data, name, False
-        rows = [seeded(parts_of(name, each), seeds, ["p@20", "mrr@20"], measure, *asked) for each in names]
+    with kept_fits(keep) as kept:
+        asked = kept, data, name, False
+        rows = [seeded(parts_of(name, each), seeds, ["p@20", "mrr@20"], measure, *asked, jobs=jobs)
+                for each in names]  # fmt: skip
     rows += [{"model": each, "by": "published", "subset": "all", "p@20": found[0], "mrr@20": found[1]}
              for each, found in PUBLISHED[name].items()]  # fmt: skip
     return {"protocol": PROTOCOL, "rows": rows}

@@ -139,3 +139,9 @@ def test_because_names_the_likest(make_shop: Callable[..., Dataset]) -> None:
     history = Histories.from_matrix(np.array([[1, 1, 0, 0, 0]]))
     named = Content().fit(data).because(history, 0, np.array([2, 3, 4], dtype=np.int32))
     assert named.tolist() == [0, 1, -1]
+
+
+def test_a_catalogue_too_large_for_the_memory_allowed_is_known_before_the_fit() -> None:
+    """100,000 items with long titles took 1.0 GB; ten million would take a hundred."""
+    assert 800 < Content().estimate_mb((10, 100_000), 10) < 1500
+    assert Content().estimate_mb((10, 10_000_000), 10) > 50_000

@@ -21,6 +21,8 @@ from regulars.models.history import history_weights, row_sums
 from regulars.models.links import add_links, leading_links
 from regulars.models.neighbours import nearest_rows
 
+TEXT_BYTES = 8000  # measured with titles of 60 words; 1,000 with four words
+
 
 class Content(Model):
     """Mean likeness to the shopper's items, in [0, 1]; 0 where nothing is known of either."""
@@ -42,6 +44,10 @@ class Content(Model):
         check_range("content: threads", threads, 0, whole=True)
         self.neighbours, self.text, self.category, self.brand = neighbours, text, category, brand
         self.price, self.power, self.context_weight, self.threads = price, power, context_weight, threads
+
+    def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
+        """The heaps and the links both ways; of texts, before their strongest features are kept, some 8 kB each."""
+        return shape[1] * (24 * min(self.neighbours, shape[1]) + TEXT_BYTES) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         features = item_features(
