@@ -20,7 +20,7 @@ from regulars.models import text as text_module
 from regulars.models.content import Content
 from regulars.models.features import STRONGEST, item_features, tf_idf, unit
 from regulars.models.neighbours import strongest
-from regulars.models.text import gram_counts, word_counts
+from regulars.models.text import COLUMNS, gram_counts, word_counts
 
 ENGLISH = ["Green tea, loose", "GREEN tea-bags (tea!)", "Claw hammer 500g", "", "tea"]
 ALPHABET = st.sampled_from(list("ab c-é1茶红叶。"))
@@ -57,10 +57,12 @@ def test_a_text_counts_alone_as_among_others(texts: list[str]) -> None:
             assert together[[row]].data.tolist() == alone.data.tolist()
 
 
-def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("characters", [1, 30, 100])
+def test_chunks_do_not_show(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gram_counts(ENGLISH)
-    monkeypatch.setattr(text_module, "CHUNK", 2)
+    monkeypatch.setattr(text_module, "CHUNK", characters)
     assert (gram_counts(ENGLISH) != whole).nnz == 0
+    assert gram_counts([]).shape == (0, COLUMNS)
 
 
 @pytest.mark.parametrize(

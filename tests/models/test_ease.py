@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
@@ -172,8 +173,21 @@ def test_the_limit_is_chosen_by_the_memory_allowed_and_told(caplog: pytest.LogCa
     model.save(tmp_path)
     history = Histories.from_matrix(clicks(3, 600, seed=1))
     np.testing.assert_array_equal(EASE.load(tmp_path).score(history, 0), model.score(history, 0))
-    small, large = (EASE(memory_mb=mb).estimate_mb((10, 20_000), 1000) for mb in (100.0, 2000.0))
+    small, large = (EASE(memory_mb=mb).estimate_mb((100_000, 20_000), 100_000) for mb in (100.0, 2000.0))
     assert large > 1600 > small > 100
+
+
+def test_what_nobody_took_takes_no_memory() -> None:
+    """A million items of which twelve were taken have the weights of the twelve, and nothing for the others."""
+    taken = np.arange(12) * 90_000 + 7
+    wide = sp.lil_array((len(clicks()), 1_000_000), dtype=np.float32)
+    wide[:, taken] = clicks()
+    model, small = EASE(l2=3.0).fit(sp.csr_array(wide)), EASE(l2=3.0).fit(clicks())
+    assert model.n_dense_ == 12
+    assert EASE().estimate_mb(wide.shape, 500) < 100
+    scores = model.score(Histories.from_matrix(sp.csr_array(wide)[:3]), 0)
+    np.testing.assert_allclose(scores[:, taken], small.score(Histories.from_matrix(clicks()[:3]), 0), atol=1e-5)
+    assert not np.delete(scores, taken, axis=1).any()
 
 
 def test_a_catalogue_without_items_or_shoppers() -> None:

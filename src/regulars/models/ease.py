@@ -57,9 +57,11 @@ class EASE(Model):
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The dense weights, the sparse Gram they come from, links of the rest, and the input."""
-        n_items, n_dense = shape[1], self._dense(shape[1])
+        n_items = shape[1]
+        n_used = n_items if self._dense(n_items) == n_items else min(n_items, nnz)
+        n_dense = self._dense(n_used)
         pairs = min(n_items**2, nnz * nnz // max(1, shape[0]))
-        return (4 * n_dense**2 + 12 * pairs + 48 * self.k * (n_items - n_dense) + 16 * nnz) / 1e6
+        return (4 * n_dense**2 + 12 * pairs + 48 * self.k * (n_used - n_dense) + 16 * (nnz + n_items)) / 1e6
 
     def _dense(self, n_items: int) -> int:
         """How many items' dense weights fit the memory allowed."""
@@ -70,17 +72,20 @@ class EASE(Model):
 
     def _solve(self, gram: Gram) -> None:
         """The weights that a Gram leads to."""
-        self.n_dense_ = self._dense(gram.n_items)
+        taken = gram.counts.diagonal()
+        self.n_dense_, n_used = self._dense(gram.n_items), int(np.count_nonzero(taken))
         if self.n_dense_ < gram.n_items:
+            self.n_dense_ = self._dense(n_used)  # of what nobody took there is nothing to know
+        if self.n_dense_ < min(gram.n_items, n_used):
             log.info("ease: memory_mb %g holds %d of %d items, the rest is linked to its %d nearest; %d BLAS threads",
-                     self.memory_mb, self.n_dense_, gram.n_items, self.k, self.threads or all_cores())  # fmt: skip
-        common = np.argsort(-gram.counts.diagonal(), kind="stable")[: self.n_dense_]
+                     self.memory_mb, self.n_dense_, n_used, self.k, self.threads or all_cores())  # fmt: skip
+        common = np.argsort(-taken, kind="stable")[: self.n_dense_]
         self.dense_items_: Indices = np.sort(common).astype(np.int32)
         self.weights_, precision = dense_weights(
             gram, self.l2, self.dropout, items=self.dense_items_, threads=self.threads
         )
         if self.n_dense_ < gram.n_items:
-            own = _penalised(gram.counts.diagonal(), self.l2, self.dropout).astype(np.float32)
+            own = _penalised(taken, self.l2, self.dropout).astype(np.float32)
             self.links_: Matrix = rest_links(gram.counts, own, self.dense_items_, precision, self.k, self.threads)
 
     def score(self, histories: Histories, now: Instant) -> Scores:

@@ -20,12 +20,12 @@ from regulars.models.regressions import Systems, candidates, regress
 def rest_links(
     counts: Matrix, own: Floats, dense: Indices, precision: NDArray[np.floating], k: int, threads: int = 1
 ) -> Matrix:
-    """CSR `(n_items, n_items)` of weights from a row's item to a column's, where either is not `dense`.
+    """CSR `(n_items, n_items)` of weights from a row's item to a column's, where either is taken and not `dense`.
 
     `counts` is the Gram, `own (n_items,)` the diagonal of G + L, `precision` that of P for the `dense` items.
     """
     n_items = len(own)
-    rest = np.setdiff1d(np.arange(n_items, dtype=np.int32), dense)
+    rest = np.setdiff1d(np.flatnonzero(counts.diagonal()).astype(np.int32), dense)
     near = candidates(counts, k, rest)
     left = own[rest]  # of each item's own variance, what its regression does not explain
 

@@ -68,8 +68,9 @@ class ItemKNN(Model):
         return by_user
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """The matrix weighted and both ways, and the links with the heaps that they come from."""
-        return (56 * nnz + 24 * min(self.k, shape[1]) * shape[1] + 8 * sum(shape)) / 1e6
+        """The matrix weighted and both ways, and the links of items that anybody has, with their heaps."""
+        n_used = min(shape[1], nnz)
+        return (56 * nnz + 24 * min(self.k, n_used) * n_used + 40 * sum(shape)) / 1e6
 
     def score(self, histories: Histories, now: Instant) -> Scores:
         """Sum over the history of weight times similarity `(n, n_items)`; 0 = no neighbour in the history."""

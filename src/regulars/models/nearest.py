@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from regulars.core.arrays import Cells, Floats, Indices, Matrix, Starts, cells_of
+from regulars.core.arrays import Cells, Floats, Indices, Matrix, Starts, as_csr, cells_of
 from regulars.core.jit import in_chunks, kernel, prefetch
 from regulars.core.topk import sink
 from regulars.models.base import all_cores
@@ -36,9 +36,13 @@ def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1, scales:
     """The `k` most similar other items of each item, CSR `(n_items, n_items)`, columns sorted; positive ones only.
 
     Row i holds x_i'x_j / (left_i right_j + shrink) over columns x; `scales` = (left, right), by default the lengths
-    |x|, which makes it the cosine. Ties go to the lower id.
+    |x|, which makes it the cosine. Ties go to the lower id. Items that nobody has cost their row of the CSR alone.
     """
     n_items = user_items.shape[1]
+    used = np.flatnonzero(np.bincount(user_items.indices, minlength=n_items))
+    if len(used) < n_items:
+        theirs = None if scales is None else (scales[0][used], scales[1][used])
+        return _among(nearest(as_csr(user_items[:, used]), k, shrink, threads, theirs), used, n_items)
     names = np.argsort(np.bincount(user_items.indices, minlength=n_items), kind="stable").astype(np.int32)
     by_item: Matrix = user_items.T.tocsr()[names]
     left, right = (lengths(user_items),) * 2 if scales is None else scales
@@ -55,6 +59,14 @@ def nearest(user_items: Matrix, k: int, shrink: float, threads: int = 1, scales:
     for more in heaps[1:]:
         _join(more, heaps[0])
     return links_of(heaps[0])
+
+
+def _among(links: Matrix, items: NDArray[np.int64], n_items: int) -> Matrix:
+    """Links of some items as links of all."""
+    counts = np.zeros(n_items, dtype=np.int64)
+    counts[items] = np.diff(links.indptr)
+    indptr = np.concatenate(([0], np.cumsum(counts))).astype(links.indptr.dtype)
+    return sp.csr_array((links.data, items.astype(np.int32)[links.indices], indptr), shape=(n_items, n_items))
 
 
 def lengths(user_items: Matrix) -> Floats:

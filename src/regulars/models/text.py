@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +19,7 @@ from regulars.core.arrays import Matrix
 from regulars.core.rng import hashes
 
 COLUMNS = 1 << 22
-CHUNK = 8192  # texts turned into features at once, which bounds memory
+CHUNK = 500_000  # characters turned into features at once, which bounds memory: some 80 MB
 BLANK = 32
 _OTHER, _LETTER, _IDEOGRAPH = 0, 1, 2
 _IDEOGRAPHS = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF),
@@ -39,8 +40,9 @@ def gram_counts(texts: Sequence[str]) -> Matrix:
 
 def _in_chunks(texts: Sequence[str], features: Callable[[_Letters], _Found]) -> Matrix:
     parts = [sp.csr_array((0, COLUMNS), dtype=np.float32)]
-    for start in range(0, len(texts), CHUNK):
-        chunk = texts[start : start + CHUNK]
+    number = np.cumsum([0, *map(len, texts)])[:-1] // CHUNK  # of the chunk that a text begins in
+    for start, stop in pairwise([*np.flatnonzero(np.diff(number, prepend=-1)).tolist(), len(texts)]):
+        chunk = texts[start:stop]
         owner, hashed = features(_Letters(chunk))
         columns = (hashed >> np.uint64(42)).astype(np.int32)
         cells = (np.ones(len(owner), dtype=np.float32), (owner.astype(np.int32), columns))
