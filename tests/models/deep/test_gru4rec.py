@@ -47,7 +47,7 @@ def test_numpy_equals_torch_on_every_item(model: GRU4Rec, monkeypatch: pytest.Mo
     items, gaps, sizes = (torch.as_tensor(each).long() for each in last_places(seen(histories, 0), model.length))
     net = as_torch(model)
     with torch.no_grad():
-        states = net(items, gaps, sizes)[torch.arange(len(sizes)), (sizes - 1).clamp(min=0)]
+        states = net(net.vectors(), items, gaps, sizes)[torch.arange(len(sizes)), (sizes - 1).clamp(min=0)]
         wanted = (states @ net.items.T).numpy()
     some = sizes.numpy() > 0
     np.testing.assert_allclose(scores[some], wanted[some], atol=1e-4)

@@ -63,7 +63,7 @@ def test_numpy_equals_torch_on_every_item(model: SASRec, monkeypatch: pytest.Mon
     items, gaps, sizes = (torch.as_tensor(each).long() for each in last_places(seen(histories, 0), model.length))
     net = as_torch(model)
     with torch.no_grad():
-        states = net(items, gaps, sizes)[torch.arange(len(sizes)), (sizes - 1).clamp(min=0)]
+        states = net(net.vectors(), items, gaps, sizes)[torch.arange(len(sizes)), (sizes - 1).clamp(min=0)]
         wanted = (states @ net.items.T).numpy()
     some = sizes.numpy() > 0
     np.testing.assert_allclose(scores[some], wanted[some], atol=1e-4)
@@ -76,7 +76,7 @@ def test_what_comes_later_changes_no_earlier_state(model: SASRec) -> None:
     items = torch.arange(6)[None].repeat(2, 1)
     items[1, 4:] = 30
     with torch.no_grad():
-        one, other = net(items, torch.zeros_like(items), torch.tensor([6, 6]))
+        one, other = net(net.vectors(), items, torch.zeros_like(items), torch.tensor([6, 6]))
     assert torch.equal(one[:4], other[:4])
     assert not torch.allclose(one[4:], other[4:])
 

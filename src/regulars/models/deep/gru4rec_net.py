@@ -61,9 +61,11 @@ class GRU4RecNet(nn.Module):
         """Item vectors as they are scored."""
         return self.items
 
-    def forward(self, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, vectors: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor
+    ) -> torch.Tensor:
         """States after each place and 1 `(n, width, factors + 1)`; pauses and sizes change nothing."""
-        x = self._drop(functional.embedding(items, self.items)[..., :-1], self.shape.embedding_dropout)
+        x = self._drop(functional.embedding(items, vectors)[..., :-1], self.shape.embedding_dropout)
         states = self._drop(self.gru(x)[0], self.shape.dropout)
         return functional.pad(states, (0, 1), value=1.0)
 
@@ -105,7 +107,8 @@ class NextClick(next_item.NextItem):
             return super().loss(batch)
         items, gaps, targets, sizes = batch
         real = targets >= 0
-        states, wanted, vectors = self.net(items, gaps, sizes)[real], targets[real], self.net.vectors()
+        vectors = self.net.vectors()
+        states, wanted = self.net(vectors, items, gaps, sizes)[real], targets[real]
         sample, counts = self._sample()
         mine = (states * functional.embedding(wanted, vectors)).sum(1)
         others = states @ functional.embedding(sample, vectors).T

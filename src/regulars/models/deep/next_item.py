@@ -37,8 +37,10 @@ class SequenceNet(Protocol):
     def vectors(self) -> torch.Tensor:
         """Item vectors `(n_items, d)`."""
 
-    def __call__(self, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-        """States `(n, width, d)` after each place of left-justified items."""
+    def __call__(
+        self, vectors: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor
+    ) -> torch.Tensor:
+        """States `(n, width, d)` after each place of left-justified items, which enter as these vectors."""
 
 
 class NextItem:
@@ -66,7 +68,8 @@ class NextItem:
         """Mean over the targets of the batch."""
         items, gaps, targets, sizes = batch
         real = targets >= 0
-        states, wanted, vectors = self.net(items, gaps, sizes)[real], targets[real], self.net.vectors()
+        vectors = self.net.vectors()
+        states, wanted = self.net(vectors, items, gaps, sizes)[real], targets[real]
         if self.kind.kind == "softmax" and not self.kind.negatives:
             return full_softmax(states, vectors, wanted)
         return sampled_loss(states, vectors, wanted, self.kind)
@@ -79,7 +82,7 @@ class NextItem:
         for start in range(0, len(self.wanted), 256):
             part = slice(start, start + 256)
             items, gaps, sizes = (column[part] for column in self.held)
-            states = self.net(items, gaps, sizes)[torch.arange(len(sizes)), sizes - 1]
+            states = self.net(vectors, items, gaps, sizes)[torch.arange(len(sizes)), sizes - 1]
             scores, wanted = states @ vectors.T, self.wanted[part]
             above = (scores > scores.gather(1, wanted[:, None])).sum(1)
             total += float((1 / torch.log2(above + 2.0)).sum())

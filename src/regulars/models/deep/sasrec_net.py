@@ -64,11 +64,13 @@ class SASRecNet(nn.Module):
         """Item vectors as they are entered and scored: an item's own, and those of its features."""
         return self.items if self.feature_rows is None else self.items + bag(self.told, self.feature_rows)
 
-    def forward(self, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, vectors: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, sizes: torch.Tensor
+    ) -> torch.Tensor:
         """States after each place `(n, width, factors)` of left-justified items; past `sizes` they mean nothing."""
         width = items.shape[1]
         places = self.length - sizes[:, None] + torch.arange(width, device=items.device)
-        x = functional.embedding(items, self.vectors()) * math.sqrt(self.items.shape[1])
+        x = functional.embedding(items, vectors) * math.sqrt(self.items.shape[1])
         x = x + functional.embedding(places.clamp(max=self.length - 1), self.positions)
         if len(self.gaps):
             x = x + functional.embedding(gaps, self.gaps)
