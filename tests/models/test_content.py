@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from sklearn.preprocessing import normalize
 from regulars.core.data import Dataset, Histories, Items
 from regulars.models import text as text_module
 from regulars.models.content import Content
-from regulars.models.features import STRONGEST, item_features, tf_idf, unit
+from regulars.models.features import STRONGEST, item_features, telling, tf_idf, unit
 from regulars.models.neighbours import strongest
 from regulars.models.text import COLUMNS, gram_counts, word_counts
 
@@ -63,6 +64,18 @@ def test_chunks_do_not_show(characters: int, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(text_module, "CHUNK", characters)
     assert (gram_counts(ENGLISH) != whole).nnz == 0
     assert gram_counts([]).shape == (0, COLUMNS)
+
+
+@pytest.mark.parametrize("characters", [20, 60])
+def test_chunks_do_not_show_in_what_is_kept_of_texts(characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*ENGLISH, "", *ENGLISH[::-1]]
+    whole = [telling(texts, counts_of) for counts_of in (word_counts, gram_counts)]
+    monkeypatch.setattr(text_module, "CHUNK", characters)
+    assert len(list(text_module.chunks(texts))) > 1
+    for rows, counts_of in zip(whole, (word_counts, gram_counts), strict=True):
+        again = telling(texts, counts_of)
+        np.testing.assert_allclose((again @ again.T).toarray(), (rows @ rows.T).toarray(), atol=1e-6)
+        assert again.nnz == rows.nnz
 
 
 @pytest.mark.parametrize(
@@ -143,7 +156,21 @@ def test_because_names_the_likest(make_shop: Callable[..., Dataset]) -> None:
     assert named.tolist() == [0, 1, -1]
 
 
-def test_a_catalogue_too_large_for_the_memory_allowed_is_known_before_the_fit() -> None:
-    """100,000 items with long titles took 1.0 GB; ten million would take a hundred."""
-    assert 800 < Content().estimate_mb((10, 100_000), 10) < 1500
+@pytest.mark.slow
+def test_what_a_fit_holds_grows_no_faster_with_the_catalogue_than_is_foretold() -> None:
+    """By Python's own account of memory, with descriptions of 250 words."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{n}" for n in range(3000)])
+    held = {}
+    for n in (600, 2400):
+        texts = [" ".join(row) for row in words[rng.integers(0, len(words), (n, 250))]]
+        data = Dataset.from_events([0, 1], [0, 1], (2, n))
+        data = replace(data, items=replace(data.items, description=texts))
+        tracemalloc.start()
+        Content().fit(data)
+        held[n] = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+    least, most = (Content().estimate_mb((2, n), 2) for n in held)
+    assert held[2400] - held[600] < most - least
+    assert held[2400] < most
     assert Content().estimate_mb((10, 10_000_000), 10) > 50_000

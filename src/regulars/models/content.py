@@ -21,8 +21,8 @@ from regulars.models.history import history_weights, row_sums
 from regulars.models.links import add_links, leading_links
 from regulars.models.neighbours import nearest_rows
 
-CHUNK_MB = 80
-TEXT_BYTES = 8000  # with titles of 60 words; 1,000 with four words
+CHUNK_MB = 100
+ITEM_BYTES = 4000  # of a hundred features, in the copies that a fit makes of them
 
 
 class Content(Model):
@@ -47,8 +47,8 @@ class Content(Model):
         self.price, self.power, self.context_weight, self.threads = price, power, context_weight, threads
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
-        """The heaps and the links both ways; a chunk of texts as features, and of each text, before its strongest."""
-        return CHUNK_MB + shape[1] * (24 * min(self.neighbours, shape[1]) + TEXT_BYTES) / 1e6
+        """The heaps and the links both ways, a chunk of texts as features, and the features kept of each."""
+        return CHUNK_MB + shape[1] * (24 * min(self.neighbours, shape[1]) + ITEM_BYTES) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         features = item_features(

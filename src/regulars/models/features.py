@@ -7,7 +7,7 @@ Names are told apart by hashes that are the same on every machine, never by Pyth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from regulars.core.arrays import Matrix
 from regulars.core.data import Items
 from regulars.core.rng import key_of
 from regulars.models.neighbours import strongest
-from regulars.models.text import gram_counts, word_counts
+from regulars.models.text import COLUMNS, chunks, gram_counts, word_counts
 
 STRONGEST = 48  # features of one text that are kept: the rest add cost, hardly likeness
 SHARED_BY = 2  # shoppers at least: what one alone tells would be an id over again
@@ -30,14 +30,30 @@ def item_features(items: Items, *, text: float, category: float, brand: float, p
     texts = [f"{title}. {more}" for title, more in zip(items.title, items.description, strict=True)]
     prefixes = [[path[:depth] for depth in range(1, len(path) + 1)] for path in items.category]
     blocks = (
-        (text, unit(strongest(tf_idf(used(word_counts(texts))), STRONGEST))),
-        (text, unit(strongest(tf_idf(used(gram_counts(texts))), STRONGEST))),
+        (text, telling(texts, word_counts)),
+        (text, telling(texts, gram_counts)),
         (category, unit(tf_idf(one_hot(prefixes)))),
         (category, unit(tf_idf(one_hot(items.tags)))),
         (brand, unit(one_hot([[brand] if brand else [] for brand in items.brand]))),
         (price, unit(price_bands(items))),
     )
     return unit(sp.csr_array(sp.hstack([np.float32(np.sqrt(w)) * block for w, block in blocks], format="csr")))
+
+
+def telling(texts: Sequence[str], counts_of: Callable[[Sequence[str]], Matrix]) -> Matrix:
+    """TF-IDF of the strongest features of each text, rows of length 1.
+
+    More than a chunk of texts is counted twice, a chunk at a time: for how many have each feature, then for the
+    features kept. So it never holds all features of more than a chunk.
+    """
+    parts = list(chunks(texts))
+    if len(parts) < 2:
+        return unit(strongest(tf_idf(used(counts_of(texts))), STRONGEST))
+    spread = np.zeros(COLUMNS, dtype=np.int64)
+    for part in parts:
+        spread += np.bincount(counts_of(part).indices, minlength=COLUMNS)
+    rows = [strongest(tf_idf(counts_of(part), (len(texts), spread)), STRONGEST) for part in parts]
+    return unit(used(sp.csr_array(sp.vstack(rows, format="csr"))))
 
 
 def one_hot(names: Iterable[Sequence[object]]) -> Matrix:
@@ -72,11 +88,10 @@ def price_bands(items: Items) -> Matrix:
     return sp.csr_array(bands, dtype=np.float32)
 
 
-def tf_idf(counts: Matrix) -> Matrix:
-    """(1 + ln tf) ln((n + 1) / (df + 1/2)): what is everywhere says nothing."""
-    n_items, n_columns = counts.shape
-    spread = np.bincount(counts.indices, minlength=n_columns)[counts.indices]
-    rarity = np.log((n_items + 1.0) / (spread + 0.5)).astype(np.float32)
+def tf_idf(counts: Matrix, among: tuple[int, NDArray[np.int64]] | None = None) -> Matrix:
+    """(1 + ln tf) ln((n + 1) / (df + 1/2)), in place; n and each column's df are those of `among`, else of itself."""
+    n_items, df = among or (counts.shape[0], np.bincount(counts.indices, minlength=counts.shape[1]))
+    rarity = np.log((n_items + 1.0) / (df[counts.indices] + 0.5)).astype(np.float32)
     counts.data = (1.0 + np.log(counts.data)) * rarity
     return counts
 

@@ -8,7 +8,7 @@ into a fixed number of columns (Weinberger et al. 2009), all of it vectorised ov
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,11 +38,16 @@ def gram_counts(texts: Sequence[str]) -> Matrix:
     return _in_chunks(texts, _grams)
 
 
+def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut texts where they come to CHUNK characters, blanks around each included; a longer one stands alone."""
+    number = np.cumsum([0, *(len(text) + 2 for text in texts)])[:-1] // CHUNK  # of the chunk that a text begins in
+    for start, stop in pairwise([*np.flatnonzero(np.diff(number, prepend=-1)).tolist(), len(texts)]):
+        yield texts[start:stop]
+
+
 def _in_chunks(texts: Sequence[str], features: Callable[[_Letters], _Found]) -> Matrix:
     parts = [sp.csr_array((0, COLUMNS), dtype=np.float32)]
-    number = np.cumsum([0, *map(len, texts)])[:-1] // CHUNK  # of the chunk that a text begins in
-    for start, stop in pairwise([*np.flatnonzero(np.diff(number, prepend=-1)).tolist(), len(texts)]):
-        chunk = texts[start:stop]
+    for chunk in chunks(texts):
         owner, hashed = features(_Letters(chunk))
         columns = (hashed >> np.uint64(42)).astype(np.int32)
         cells = (np.ones(len(owner), dtype=np.float32), (owner.astype(np.int32), columns))
