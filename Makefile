@@ -38,7 +38,7 @@ KERNEL_TESTS := tests/core/test_topk.py tests/clean/test_sessions.py tests/profi
   tests/rank/test_draw.py tests/models/test_gram.py tests/models/test_links.py tests/models/test_neighbours.py \
   tests/models/test_als.py tests/models/deep/test_layers.py
 TOO_LONG := 100_000_draws or wrong_propensity or tenth_of_the_work or threads or cg_falls or with_implicit \
-  or order_leads_to_the_batch or goes_on_live
+  or order_leads_to_the_batch or goes_on_live or many_items
 
 coverage: .stamps/test
 	REGULARS_DATA=$(DATA) $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=

@@ -27,7 +27,7 @@ say yes to is masked, asked or not: otherwise a yes would say what is not wanted
 would clear the top of the list.
 
 With `--seeds` the models and the blend are fitted with so many seeds; who is asked and what is known stay as drawn
-by SEED. An interval is then that of each shopper's mean over the seeds.
+by SEED. `vs_*` is then of each shopper's mean over the seeds, and `*@10_low` and `*@10_high` the seeds' own extremes.
 
 `--preset validation` repeats the search over GRID on the validation part.
 """
@@ -119,11 +119,11 @@ def run(data: Path, models: Sequence[str] | None = None, seeds: int = 1, preset:
     rows = []
     for name in SETTINGS:
         runs = [apart(measure, data, name, names, seed)["rows"] for seed in range(seeds)]
-        rows += [told(same) for same in zip(*runs, strict=True)]
+        rows += [over_seeds(same) for same in zip(*runs, strict=True)]
     return {"protocol": PROTOCOL, "rows": rows}
 
 
-def told(rows: Sequence[Row]) -> Row:
+def over_seeds(rows: Sequence[Row]) -> Row:
     """One row out of one for each seed, with differences to others of each shopper's mean over the seeds.
 
     Their `by_shopper` holds its own Judged under no name, and under their names those that it is compared to.
@@ -135,9 +135,13 @@ def told(rows: Sequence[Row]) -> Row:
     for name, other in zip(list(by_shopper[0])[1:], others, strict=True):
         whole |= difference(mine, other, name)
     del whole["by_shopper"]
-    if whole["model"] == "blend" and whole["vs_popular_low"] <= 0 and "note" not in whole:
+    if whole["model"] == "blend":
+        alone = sum(not row["settings"] for row in drawn)
         events = whole["subset"].partition("/")[2]
-        whole["note"] = f"{events} events: no more than equal to popular, the interval of the difference holds 0"
+        if alone:
+            whole["note"] = f"{events} events: popular alone in {alone} of {len(drawn)} seeds"
+        elif whole["vs_popular_low"] <= 0:
+            whole["note"] = f"{events} events: no more than equal to popular, the interval of the difference holds 0"
     return whole
 
 
@@ -156,7 +160,7 @@ def search(data: Path, name: str, names: Sequence[str]) -> Row:
 
 
 def measure(data: Path, name: str, names: Sequence[str], seed: int) -> Row:
-    """Every model and the blend of one set, by number of events; `by_shopper` holds what `told` compares."""
+    """Every model and the blend of one set, by number of events; `by_shopper` holds what `over_seeds` compares."""
     choosing, testing = (trial_of(data, name, part, SEED) for part in ("validation", "test"))
     fits = fitted(name, testing.before, names, seed)
     before = fits
@@ -251,8 +255,7 @@ def blended(blend: Blend | None, trial: Trial, fits: Fits, events: int, popular:
     row: Row = {"model": "blend", "by_shopper": {"": judged(top, trial.wanted[events]), "popular": popular}}
     row |= {key: round(sum(spent[key] for _, spent in fits.values()), 2) for key in ("seconds", "cpu_seconds")}
     if blend is None:
-        known = "all" if events == ALL else events
-        return {**row, "settings": {}, "note": f"{known} events: popular alone, nothing did better on validation"}
+        return {**row, "settings": {}}
     row["settings"] = {
         name: weights.astype(np.float64).round(2).tolist()
         for name, weights in zip(blend.sources, blend.weights[0].reshape(-1, 2), strict=True)

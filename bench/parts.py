@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,14 @@ from regulars.models.base import Model
 from regulars.models.registry import load_model, make_model
 from results import commit
 
+SPENT = "spent.json"
 Settings = dict[str, Any]
 Parts = Mapping[str, tuple[float, Settings]]  # model, or model:form -> (weight in the blend, settings)
 # another seed, other numbers: `--seeds` counts for these
-RANDOM = {"als", "bpr", "mf-ccl", "rlfm", "neumf", "sasrec", "gru4rec", "mult-vae", "two-tower", "dnn-ranker"}
+RANDOM = {
+    "random", "als", "bpr", "mf-ccl", "rlfm", "friends", "transfer-ease",
+    "neumf", "sasrec", "gru4rec", "mult-vae", "two-tower", "dnn-ranker",
+}  # fmt: skip
 
 
 def single(name: str, settings: Settings) -> Parts:
@@ -49,25 +54,40 @@ def seeded(
     repeats = seeds if RANDOM & {model_of(each) for each in parts} else 1
     with ThreadPoolExecutor(jobs) as pool:
         rows = list(pool.map(lambda seed: apart(measure, *args, parts, seed), range(repeats)))
-    return across_seeds(rows, metrics)
+    most = max(row.get("jobs", 1) for row in rows)
+    return across_seeds(rows, metrics) | ({"jobs": most} if most > 1 else {})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder for fits that several rows share, and how many of them run at a time."""
+
+    folder: Path
+    jobs: int = 1
+
+    def under(self, name: str) -> Kept:
+        """A part of it."""
+        return Kept(self.folder / name, self.jobs)
 
 
 @contextmanager
-def kept_fits(keep: Path | None) -> Iterator[Path]:
-    """A folder for fits that several rows share: a passing one, or in `keep`, so that an ended run can go on."""
-    if keep is not None:
-        yield keep
+def kept_fits(keep: Path | None, jobs: int = 1) -> Iterator[Kept]:
+    """A passing folder for fits, or `keep`, so that an ended run can go on with the same code."""
+    if keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Kept(Path(folder), jobs)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    if not commit() or commit().endswith("+"):
+        raise SystemExit(f"--keep: got code of commit {commit() or 'unknown'!r}, wanted it committed as it is")
+    yield Kept(keep, jobs)
 
 
 def fitted(
-    parts: Parts, data: Dataset, seed: int, row: Row, kept: Path | None = None
+    parts: Parts, data: Dataset, seed: int, row: Row, kept: Kept | None = None
 ) -> Callable[[Histories], NDArray[np.float32]]:
     """Fit the parts, kernels compiled before, with the seconds in the row; what is returned scores histories.
 
-    With a folder `kept` for this data, a part that this commit fitted there with this seed is loaded, and its seconds
+    Of what is `kept`, a part that this commit fitted on this data with this seed is loaded, and its seconds
     count as they were, and its peak memory: so a blend does not train again what has a row of its own.
     """
     tiny = Dataset.from_events([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 2, 3], (2, 4), at=[1, 2, 3, 4, 5, 6])
@@ -79,7 +99,9 @@ def fitted(
         models[name], seconds = _fit_once(name, settings, data, seed, kept)
         spent.append(seconds)
     row |= {key: round(sum(each[key] for each in spent), 2) for key in ("seconds", "cpu_seconds")}
-    row["peak_mb"] = max(each["peak_mb"] for each in spent)
+    row["peak_mb"], jobs = (max(each[key] for each in spent) for key in ("peak_mb", "jobs"))
+    if jobs > 1:
+        row["jobs"] = jobs
     row["threads"] = max(settings.get("threads", 1) for _, settings in parts.values())
     first = next(iter(models.values()))
     row["settings"] = first.get_params() if len(parts) == 1 else {name: list(each) for name, each in parts.items()}
@@ -92,19 +114,29 @@ def fitted(
     return score
 
 
-def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Path | None) -> tuple[Model, Row]:
-    what = json.dumps([name, settings, seed, data.user_items.shape, data.user_items.nnz, commit()], sort_keys=True)
-    folder = kept / hashlib.blake2b(what.encode(), digest_size=8).hexdigest() if kept else None
-    if folder is not None and (folder / "spent.json").exists():
-        return load_model(folder), json.loads((folder / "spent.json").read_text())
+def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Kept | None) -> tuple[Model, Row]:
+    folder = kept.folder / _digest(name, settings, seed, data) if kept else None
+    if folder is not None and folder.exists():
+        return load_model(folder), json.loads((folder / SPENT).read_text())
     model, spent = make_model(model_of(name), settings), Row()
     with clocked(spent):
         model.fit(data, np.random.default_rng(seed))
-    spent["peak_mb"] = peak_mb()
+    spent |= {"peak_mb": peak_mb(), "jobs": kept.jobs if kept else 1}
     if folder is not None:
-        model.save(folder)
-        (folder / "spent.json").write_text(json.dumps(spent))
+        unfinished = folder.with_suffix(".new")
+        model.save(unfinished)
+        (unfinished / SPENT).write_text(json.dumps(spent))
+        unfinished.rename(folder)
     return model, spent
+
+
+def _digest(name: str, settings: Settings, seed: int, data: Dataset) -> str:
+    """What a fit depends on."""
+    digest = hashlib.blake2b(json.dumps([name, settings, seed, commit()], sort_keys=True).encode(), digest_size=8)
+    rows = data.interactions
+    for array in (rows.user_idx, rows.item_idx, rows.at, np.array([repr(data.items.tags)])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def sum_of(models: Mapping[str, Model], parts: Parts, histories: Histories, now: int) -> NDArray[np.float32]:

@@ -58,7 +58,8 @@ def machine() -> dict[str, str]:
 def commit() -> str:
     """The commit of the code, with a + where the code differs from it."""
     head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=HERE)
-    dirty = subprocess.run(["git", "status", "--porcelain", "--", "../src"], capture_output=True, text=True, cwd=HERE)
+    code = ["git", "status", "--porcelain", "--", "../src", "*.py"]
+    dirty = subprocess.run(code, capture_output=True, text=True, cwd=HERE)
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, next_item, ranked
-from parts import Parts, Settings, fitted, kept_fits, seeded, single
+from parts import Kept, Parts, Settings, fitted, kept_fits, seeded, single
 from regulars.core.data import Dataset, Histories
 
 K = 10
@@ -179,10 +179,10 @@ def run(
         return {"protocol": f"{bench.protocol}; here the last but one", "rows": rows}
     metrics = [f"{bench.hit}@{K}", f"ndcg@{K}", f"mrr@{K}"]
     rows = []
-    with kept_fits(keep) as kept:
+    with kept_fits(keep, jobs) as kept:
         for each in chosen(models, [*bench.settings, "blend"]):
             for subset, left_out in list(bench.fits.items())[: None if each in bench.twice else 1]:
-                asked = kept / subset, data, name, subset, left_out
+                asked = kept.under(subset), data, name, subset, left_out
                 rows.append(
                     seeded(parts_of(bench, each), seeds, metrics, measure, *asked, jobs=jobs) | {"model": each}
                 )
@@ -199,7 +199,7 @@ def parts_of(bench: Bench, name: str) -> Parts:
 
 
 def measure(
-    kept: Path | None, data: Path, name: str, subset: str, left_out: int, parts: Parts, seed: int
+    kept: Kept | None, data: Path, name: str, subset: str, left_out: int, parts: Parts, seed: int
 ) -> Row:  # fmt: skip
     """Fit and rank one model or blend; seconds are those of the fits."""
     bench = BENCHES[name]

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, next_item, ranked
-from parts import Parts, Settings, fitted, kept_fits, seeded, single
+from parts import Kept, Parts, Settings, fitted, kept_fits, seeded, single
 from regulars.core.clock import MINUTE
 from regulars.core.data import Dataset, Histories
 
@@ -108,7 +108,7 @@ def run(
         rows = [apart(measure, None, data, name, True, single(*each), 0) for each in tried]
         return {"protocol": f"{PROTOCOL}; here that twentieth, {ASKED:,} prefixes", "rows": rows}
     names = chosen(models, [*SETTINGS[name], "blend"])
-    with kept_fits(keep) as kept:
+    with kept_fits(keep, jobs) as kept:
         asked = kept, data, name, False
         rows = [seeded(parts_of(name, each), seeds, ["p@20", "mrr@20"], measure, *asked, jobs=jobs)
                 for each in names]  # fmt: skip
@@ -124,7 +124,7 @@ def parts_of(name: str, model: str) -> Parts:
     return single(model, SETTINGS[name][model])
 
 
-def measure(kept: Path | None, data: Path, name: str, validation: bool, parts: Parts, seed: int) -> Row:
+def measure(kept: Kept | None, data: Path, name: str, validation: bool, parts: Parts, seed: int) -> Row:
     """Fit and rank one model or blend; seconds are those of the fits."""
     folder = data / FOLDERS[name]
     trial = validation_trial(folder) if validation else test_trial(folder)

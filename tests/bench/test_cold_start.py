@@ -125,22 +125,22 @@ def test_a_blend_that_does_no_better_is_popularity(data: Path, monkeypatch: pyte
     monkeypatch.setattr(cold_start, "fit_blend", wrong)
     assert cold_start.taught(trial, fits, 0, 0) is None
     popular = cold_start.judged(cold_start.best(fits["popular"][0], trial.asked[0], 0), trial.wanted[0])
-    row = cold_start.told([{"subset": "lastfm/0", **cold_start.blended(None, trial, fits, 0, popular)}])
+    row = cold_start.over_seeds([{"subset": "lastfm/0", **cold_start.blended(None, trial, fits, 0, popular)}])
     assert row["vs_popular"] == row["vs_popular_low"] == row["vs_popular_high"] == 0
-    assert "popular alone" in row["note"]
+    assert row["note"] == "0 events: popular alone in 1 of 1 seeds"
 
 
 def test_seeds_count_where_they_matter(data: Path) -> None:
     """A row of two seeds holds their mean, and the difference of that mean; a model without chance has one."""
     runs = [cold_start.measure(data, "lastfm", ["popular", "als", "blend"], seed)["rows"] for seed in (0, 1)]
     for same in zip(*runs, strict=True):
-        row = cold_start.told(same)
-        alone = [cold_start.told([each]) for each in same]
+        row = cold_start.over_seeds(same)
+        alone = [cold_start.over_seeds([each]) for each in same]
         assert row["seeds"] == (1 if row["model"] == "popular" else 2)
         for name in ("ndcg@10", "vs_popular"):
             assert row[name] == pytest.approx(np.mean([each[name] for each in alone]), abs=1.1e-4)
         assert row["vs_popular_low"] <= row["vs_popular"] <= row["vs_popular_high"]
-    als = [cold_start.told([row])["ndcg@10"] for run in runs for row in run if row["model"] == "als"]
+    als = [cold_start.over_seeds([row])["ndcg@10"] for run in runs for row in run if row["model"] == "als"]
     assert als[:5] != als[5:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regulars.choose.space import FLOOR, NOT_TRIED, SPACE, candidates, missing_part
+from regulars.choose.space import FLOOR, NOT_TRIED, SPACE, candidates, flat, missing_part
 from regulars.core.settings import Settings, load_settings
 from regulars.models.registry import MODELS
 
@@ -53,3 +53,8 @@ def test_networks_wait_for_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "regulars[deep]" in missing_part(sasrec)
     assert missing_part(ease) == ""
+
+
+def test_what_a_fit_of_ease_costs_is_flat_while_it_holds_all_items() -> None:
+    assert flat(5_000) == {"content", "ease"}
+    assert flat(100_000) == {"content"}

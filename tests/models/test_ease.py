@@ -177,7 +177,7 @@ def test_the_limit_is_chosen_by_the_memory_allowed_and_told(caplog: pytest.LogCa
     assert large > 1600 > small > 100
 
 
-def test_what_nobody_took_takes_no_memory() -> None:
+def test_what_nobody_took_takes_no_memory(tmp_path: Path) -> None:
     """A million items of which twelve were taken have the weights of the twelve, and nothing for the others."""
     taken = np.arange(12) * 90_000 + 7
     wide = sp.lil_array((len(clicks()), 1_000_000), dtype=np.float32)
@@ -188,6 +188,19 @@ def test_what_nobody_took_takes_no_memory() -> None:
     scores = model.score(Histories.from_matrix(sp.csr_array(wide)[:3]), 0)
     np.testing.assert_allclose(scores[:, taken], small.score(Histories.from_matrix(clicks()[:3]), 0), atol=1e-5)
     assert not np.delete(scores, taken, axis=1).any()
+    named = model.because(Histories.from_matrix(sp.csr_array(wide)[:1]), 0, taken.astype(np.int32))
+    expected = small.because(Histories.from_matrix(clicks()[:1]), 0, np.arange(12, dtype=np.int32))
+    np.testing.assert_array_equal(named, np.where(expected < 0, -1, taken[expected]))
+    model.save(tmp_path)
+    again = EASE.load(tmp_path).score(Histories.from_matrix(sp.csr_array(wide)[:3]), 0)
+    np.testing.assert_array_equal(again, scores)
+
+
+def test_a_large_catalogue_of_which_nothing_was_taken_scores_nothing() -> None:
+    nothing = sp.csr_array((3, 1000), dtype=np.float32)
+    model = EASE(memory_mb=1.0).fit(nothing)
+    assert model.n_dense_ == 0
+    assert not model.score(Histories.from_matrix(nothing), 0).any()
 
 
 def test_a_catalogue_without_items_or_shoppers() -> None:

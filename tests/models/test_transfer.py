@@ -197,6 +197,25 @@ def test_beyond_memory_the_parts_are_added_too(tmp_path: Path, monkeypatch: pyte
     assert world.quality(model.score(data.histories(), 0)) > 0.9
 
 
+def test_items_that_only_the_source_knows_count_in_what_a_fit_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shop has sold 220 of 240 items, the source all of them: its counts are the prior, and make more dense."""
+    monkeypatch.setattr(EASE, "_dense", lambda self, n_items: min(n_items, 230))
+    rng = np.random.default_rng(0)
+    mine, theirs = rng.integers(KINDS, size=1500), rng.integers(KINDS, size=1000)
+    few, many = taken_by(mine, 240, 0.06, rng), taken_by(theirs, 240, 0.3, rng)
+    few[:, 220:] = False
+    model = fitted(tmp_path, Source.of(shop(many, "t"), strange(1000)), shop(few, "t"))
+    assert model.tried_["shared items"]["taken"]
+    assert model.n_dense_ == 230
+    assert EASE().fit(shop(few, "t")).n_dense_ == 220
+    scores = model.score(shop(few, "t").histories(), 0)
+    assert (scores[:, 220:] > 0).any()
+    alone, with_source = (TransferEASE(source=each).estimate_mb((40, 100_000), 80) for each in ("", str(tmp_path)))
+    assert with_source > alone + 40
+
+
 def test_a_saved_model_needs_its_source_no_more(tmp_path: Path) -> None:
     world = World()
     data = shop(world.target, "t", named(N_ITEMS))

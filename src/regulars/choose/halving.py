@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regulars.choose.blend import Places, forward
 from regulars.choose.budget import UNKNOWN_S, Budget, Costs
 from regulars.choose.question import FEWEST, Question
-from regulars.choose.space import FLAT, FLOOR, Candidate, missing_part
+from regulars.choose.space import FLOOR, Candidate, flat, missing_part
 from regulars.choose.trial import Lists, Outcome, Runner
 from regulars.core.bootstrap import Interval, intervals, paired
 from regulars.core.errors import RegularsError
@@ -90,7 +90,7 @@ class Halving:
         self.memory_mb, self.say = memory_mb, say
         self.began = clock()
         self.ends = self.began + budget.choice_s
-        self.costs = Costs(FLAT)
+        self.costs = Costs(flat(len(question.before.items)))
         self.floors: set[str] = set()
         self.stopped: dict[str, str] = {}  # model -> the setting whose trial came to nothing
         self.trials: dict[str, list[Trial]] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 from regulars.core.settings import Settings
 from regulars.models.base import Model
+from regulars.models.ease import EASE
 from regulars.models.registry import make_model, needs_torch
 
 Params = Mapping[str, Any]
@@ -62,7 +63,16 @@ SPACE: Mapping[str, Sequence[Params]] = {
     "sasrec": ({}, {"dropout": 0.5, "patience": 5, "features": 3000}),
     "gru4rec": ({},),
 }
-FLAT = frozenset({"ease", "content"})  # what a fit costs depends on the items, not on the shoppers learned from
+
+
+def flat(n_items: int) -> frozenset[str]:
+    """Models whose fit costs what the items cost, whichever shoppers it learns from.
+
+    Of more items than EASE holds dense it leaves out those that nobody took: then it does depend on the shoppers.
+    """
+    return frozenset({"content", "ease"} if EASE().holds(n_items) else {"content"})
+
+
 # Registered, and tried only where a shop names them in `[train] models`.
 NOT_TRIED: Mapping[str, str] = {
     "random": "a floor of experiments",

@@ -6,7 +6,8 @@ would come to (Steck 2020, "Autoencoders that don't overfit towards the identity
 
 Fit: one dense Cholesky inverse in place, n^3 operations and 4 n^2 bytes. The most common items, as many as
 `memory_mb` holds, are dense among each other (`n_dense_`); the others are linked with their `k` nearest alone
-(`ease_rest`). Score: the sum of the history's rows of B, O(history x n_items).
+(`ease_rest`), and those that nobody took are left out. Score: the sum of the history's rows of B,
+O(history x n_items).
 """
 
 from __future__ import annotations
@@ -58,10 +59,18 @@ class EASE(Model):
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The dense weights, the sparse Gram they come from, links of the rest, and the input."""
         n_items = shape[1]
-        n_used = n_items if self._dense(n_items) == n_items else min(n_items, nnz)
+        n_used = n_items if self.holds(n_items) else self._used(n_items, nnz)
         n_dense = self._dense(n_used)
         pairs = min(n_items**2, nnz * nnz // max(1, shape[0]))
         return (4 * n_dense**2 + 12 * pairs + 48 * self.k * (n_used - n_dense) + 16 * (nnz + n_items)) / 1e6
+
+    def holds(self, n_items: int) -> bool:
+        """Whether so many items are dense among each other, all of them."""
+        return self._dense(n_items) == n_items
+
+    def _used(self, n_items: int, nnz: int) -> int:
+        """How many items so many cells may speak of."""
+        return min(n_items, nnz)
 
     def _dense(self, n_items: int) -> int:
         """How many items' dense weights fit the memory allowed."""
@@ -73,10 +82,9 @@ class EASE(Model):
     def _solve(self, gram: Gram) -> None:
         """The weights that a Gram leads to."""
         taken = gram.counts.diagonal()
-        self.n_dense_, n_used = self._dense(gram.n_items), int(np.count_nonzero(taken))
-        if self.n_dense_ < gram.n_items:
-            self.n_dense_ = self._dense(n_used)  # of what nobody took there is nothing to know
-        if self.n_dense_ < min(gram.n_items, n_used):
+        n_used = gram.n_items if self.holds(gram.n_items) else int(np.count_nonzero(taken))
+        self.n_dense_ = self._dense(n_used)  # of what nobody took there is nothing to know
+        if self.n_dense_ < n_used:
             log.info("ease: memory_mb %g holds %d of %d items, the rest is linked to its %d nearest; %d BLAS threads",
                      self.memory_mb, self.n_dense_, n_used, self.k, self.threads or all_cores())  # fmt: skip
         common = np.argsort(-taken, kind="stable")[: self.n_dense_]

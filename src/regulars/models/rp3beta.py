@@ -40,8 +40,8 @@ class RP3Beta(Model):
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The matrix both ways, and the links: with `k` 0 as many as there are pairs of items, at most."""
-        per_item = min(self.k or shape[1], shape[1])
-        return (56 * nnz + 24 * per_item * shape[1] + 16 * sum(shape)) / 1e6
+        n_used = min(shape[1], nnz)
+        return (56 * nnz + 24 * min(self.k or n_used, n_used) * n_used + 40 * sum(shape)) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         given = data.user_items

@@ -73,6 +73,9 @@ class TransferEASE(EASE):
         """Those of EASE, the scores of a batch while parts are tried, and 256 numbers an item and a shopper."""
         return super().estimate_mb(shape, nnz) + (16 * min(CELLS, self.judges * shape[1]) + 1024 * sum(shape)) / 1e6
 
+    def _used(self, n_items: int, nnz: int) -> int:
+        return n_items if self.source else super()._used(n_items, nnz)  # the source may know any
+
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         gram = Gram.from_matrix(data.user_items)
         self._without(len(data.items))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from regulars.models.deep import layers
 from regulars.models.deep.layers import full_softmax, on_any
-from regulars.models.deep.softmax_kernels import ROWS, TILE
+from regulars.models.deep.softmax_kernels import ROWS, TILE, bytes_held
 
 Scored = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -35,14 +35,23 @@ def scored(n: int, n_items: int, d: int = 8, spread: float = 1.0) -> Scored:
     ("n", "n_items"), [(1, 1), (50, 30), (2 * ROWS + 3, 40), (20, 2 * TILE + 5), (2 * ROWS, TILE)]
 )  # fmt: skip
 def test_the_full_softmax_is_cross_entropy_with_its_gradients(n: int, n_items: int, threads: int) -> None:
+    check(n, n_items)
+
+
+def test_many_items_are_met_in_fewer_rows() -> None:
+    check(70, 300_000)
+
+
+def check(n: int, n_items: int) -> None:
+    """Loss and gradients are those of float64."""
     states, items, wanted = scored(n, n_items)
-    oracle = functional.cross_entropy(states @ items.T, wanted)
+    oracle = functional.cross_entropy(states.double() @ items.double().T, wanted)
     by_states, by_items = torch.autograd.grad(oracle, (states, items))
     loss = full_softmax(states, items, wanted)
     mine = torch.autograd.grad(3 * loss, (states, items))
-    torch.testing.assert_close(loss, oracle)
-    torch.testing.assert_close(mine[0], 3 * by_states)
-    torch.testing.assert_close(mine[1], 3 * by_items)
+    torch.testing.assert_close(loss, oracle.float())
+    torch.testing.assert_close(mine[0], 3 * by_states, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(mine[1], 3 * by_items, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 6.0])
@@ -66,6 +75,17 @@ def test_what_is_not_finite_shows_in_loss_or_gradient(where: str, number: float)
         loss = full_softmax(states, items, wanted)
     gradients = torch.autograd.grad(loss, (states, items))
     assert not all(bool(each.isfinite().all()) for each in (loss, *gradients))
+
+
+def test_other_precisions_go_through_torch() -> None:
+    states, items, wanted = (each.detach() for each in scored(20, 30))
+    doubled = full_softmax(states.double(), items.double(), wanted)
+    torch.testing.assert_close(doubled, functional.cross_entropy(states.double() @ items.T.double(), wanted))
+
+
+def test_what_is_held_is_bounded_by_scores_and_gradients() -> None:
+    assert bytes_held(1_000_000, 64, 2) < 2 * (1 << 26) + 2 * 4 * 64 * 1_000_000 + 1
+    assert bytes_held(1000, 64, 1) < 2e6
 
 
 def test_equal_threads_give_equal_numbers(threads: int) -> None:

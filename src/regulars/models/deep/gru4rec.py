@@ -28,8 +28,9 @@ from regulars.core.arrays import Floats, Indices, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
-from regulars.models.base import Can, Model, check_range
+from regulars.models.base import Can, Model, all_cores, check_range
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
+from regulars.models.deep.softmax_kernels import bytes_held
 from regulars.models.deep.windows import hold_out, last_places, liked, seen, training_windows
 
 LOSSES = ("cross-entropy", "bpr-max")
@@ -84,7 +85,8 @@ class GRU4Rec(Model):
         in_pieces = self.loss == "cross-entropy" and not self.negatives
         sample = 0 if in_pieces else min(self.negatives or shape[1], shape[1])
         activations = places * (16 * self.factors + 5 * sample)
-        return 300 + 4 * (net + activations + 6 * (nnz + shape[0] * min(self.length, 10))) / 1e6
+        scores = bytes_held(shape[1], self.factors + 1, self.threads or all_cores()) if in_pieces else 0
+        return 300 + (4 * (net + activations + 6 * (nnz + shape[0] * min(self.length, 10))) + scores) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         require_torch(self.name)

@@ -65,7 +65,8 @@ class _FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        total, by_states, by_items = (on_cpu if states.device.type == "cpu" else on_any)(states, items, wanted)
+        ours = states.device.type == "cpu" and states.dtype == items.dtype == torch.float32
+        total, by_states, by_items = (on_cpu if ours else on_any)(states, items, wanted)
         ctx.save_for_backward(by_states, by_items)
         return total / len(states)
 
@@ -78,7 +79,11 @@ class _FullSoftmax(torch.autograd.Function):
 
 def on_cpu(states: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor
             ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-    """By our kernel, each thread with rows of its own: 1.4 to 2.8 times as fast as `on_any`."""
+    """By our kernel, each thread with rows of its own.
+
+    Measured beside `on_any` in one run: 1.3 to 1.8 times as fast on one thread, 1.7 to 2.5 times on two (3,416 to
+    43,097 items, 64 factors).
+    """
     rows, columns, targets = (each.detach().contiguous().numpy() for each in (states, items, wanted))
     threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS))
     ends = np.linspace(0, len(rows), threads + 1).astype(int)

@@ -25,9 +25,10 @@ from regulars.core.arrays import Floats, Indices, Scores
 from regulars.core.clock import Instant
 from regulars.core.data import Dataset, Histories
 from regulars.core.errors import SettingError
-from regulars.models.base import Can, Model, check_flag, check_range
+from regulars.models.base import Can, Model, all_cores, check_flag, check_range
 from regulars.models.deep.features import item_features
 from regulars.models.deep.plan import NO_HOOKS, Hooks, Plan, check_shapes, fingerprint, require_torch
+from regulars.models.deep.softmax_kernels import bytes_held
 from regulars.models.deep.windows import GAPS, hold_out, last_places, liked, seen, training_windows
 
 LOSSES = ("softmax", "gbce")
@@ -94,7 +95,9 @@ class SASRec(Model):
         told = min(4 * self.features, 20 * shape[1]) + bool(self.features) * shape[1]
         net = 6 * self.factors * (shape[1] + told + self.length + 6 * self.layers * self.factors)
         activations = places * self.factors * (24 * self.layers + 8) + 4 * places * self.negatives
-        return 300 + 4 * (net + activations + 6 * (nnz + shape[0] * min(self.length, 10))) / 1e6
+        in_pieces = self.loss == "softmax" and not self.negatives
+        scores = bytes_held(shape[1], self.factors, self.threads or all_cores()) if in_pieces else 0
+        return 300 + (4 * (net + activations + 6 * (nnz + shape[0] * min(self.length, 10))) + scores) / 1e6
 
     def _fit(self, data: Dataset, rng: np.random.Generator) -> None:
         require_torch(self.name)

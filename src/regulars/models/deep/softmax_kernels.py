@@ -1,17 +1,19 @@
-"""Cross-entropy over all items with its gradients, in pieces that stay in a core's cache.
+"""Cross-entropy over all items with its gradients, worked on in tiles that fit a core's cache.
 
 The gradient is ready when the loss is: dL/dscores = softmax(scores) - onehot(wanted). Scores of some rows are held
-for one pass, tile by tile, as exponentials less the row's highest; to divide by a row's sum is left to the state.
+until their sums are known, as exponentials less the row's highest; to divide by a row's sum is left to the state.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from regulars.core.arrays import Floats, Indices
+from regulars.core.arrays import Floats
 from regulars.core.jit import fast_kernel, inlined_kernel, two_to
 
 ROWS, TILE = 128, 1024  # a tile of scores is half a megabyte
+HELD = 1 << 24  # scores held at once by each thread: with more than 131,072 items there are fewer rows
 _LEAST = np.float32(-3e38)
 _LOG2_E = np.float32(np.log2(np.e))
 # 2^f for f in [-1/2, 1/2]: the Taylor series of exp(f log 2), off by 3e-7 at most
@@ -54,16 +56,19 @@ def _add(to: Floats, more: Floats) -> None:
 
 
 @fast_kernel
-def cross_entropy(states: Floats, items: Floats, wanted: Indices, by_states: Floats, by_items: Floats) -> float:
+def cross_entropy(
+    states: Floats, items: Floats, wanted: NDArray[np.int64], by_states: Floats, by_items: Floats
+) -> float:
     """Sum of the losses of `states (n, d)`; gradients overwrite `by_states`, and are added to `by_items`."""
     n_items, d = items.shape
     n_tiles = (n_items + TILE - 1) // TILE
-    held = np.empty((n_tiles, ROWS * TILE), dtype=np.float32)
-    product, scaled = np.empty((max(TILE, ROWS), d), dtype=np.float32), np.empty((ROWS, d), dtype=np.float32)
-    highest, total = np.empty(ROWS, dtype=np.float32), np.empty(ROWS, dtype=np.float32)
+    most = max(1, min(ROWS, HELD // (n_tiles * TILE)))
+    held = np.empty((n_tiles, most * TILE), dtype=np.float32)
+    product, scaled = np.empty((TILE, d), dtype=np.float32), np.empty((most, d), dtype=np.float32)
+    highest, total = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.float32)
     loss = 0.0
-    for start in range(0, len(states), ROWS):
-        n = min(ROWS, len(states) - start)
+    for start in range(0, len(states), most):
+        n = min(most, len(states) - start)
         rows, out = states[start : start + n], by_states[start : start + n]
         highest[:], total[:], out[:] = _LEAST, 0, 0
         for tile in range(n_tiles):
@@ -94,3 +99,8 @@ def cross_entropy(states: Floats, items: Floats, wanted: Indices, by_states: Flo
             np.dot(scores.T, scaled[:n], product[: last - first])
             _add(by_items[first:last], product[: last - first])
     return loss
+
+
+def bytes_held(n_items: int, d: int, threads: int) -> int:
+    """What a call on all threads holds beside its arguments and results."""
+    return threads * (4 * min(HELD, ROWS * (n_items + TILE)) + 4 * n_items * d)

@@ -89,7 +89,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _threads(n: int) -> Iterator[None]:
-    """So many threads for torch, given back afterwards; kernels share them out, so each multiplies on one."""
+    """So many threads for torch, given back afterwards; kernels share them out, so each multiplies on one.
+
+    The limit of BLAS is the process's: a fit beside this one that sets another may cost time, and a last digit.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(n or all_cores())
     try:
