@@ -49,13 +49,19 @@ def seeded(
 ) -> Row:
     """A row of `measure(*args, parts, seed)`, each run in a process of its own: over seeds where they matter.
 
-    `jobs` of them run at a time, and their wall seconds are those of a shared machine.
+    `jobs` of them run at a time, each fit on one thread; their wall seconds are those of a shared machine.
     """
+    if jobs > 1:
+        parts = {name: (weight, _on_one_thread(settings)) for name, (weight, settings) in parts.items()}
     repeats = seeds if RANDOM & {model_of(each) for each in parts} else 1
     with ThreadPoolExecutor(jobs) as pool:
         rows = list(pool.map(lambda seed: apart(measure, *args, parts, seed), range(repeats)))
     most = max(row.get("jobs", 1) for row in rows)
     return across_seeds(rows, metrics) | ({"jobs": most} if most > 1 else {})
+
+
+def _on_one_thread(settings: Settings) -> Settings:
+    return {**settings, "threads": 1} if "threads" in settings else settings
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def fitted(
     row["peak_mb"], jobs = (max(each[key] for each in spent) for key in ("peak_mb", "jobs"))
     if jobs > 1:
         row["jobs"] = jobs
-    row["threads"] = max(settings.get("threads", 1) for _, settings in parts.values())
+    row["threads"] = max(each["threads"] for each in spent)
     first = next(iter(models.values()))
     row["settings"] = first.get_params() if len(parts) == 1 else {name: list(each) for name, each in parts.items()}
 
@@ -121,7 +127,7 @@ def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Kep
     model, spent = make_model(model_of(name), settings), Row()
     with clocked(spent):
         model.fit(data, np.random.default_rng(seed))
-    spent |= {"peak_mb": peak_mb(), "jobs": kept.jobs if kept else 1}
+    spent |= {"peak_mb": peak_mb(), "jobs": kept.jobs if kept else 1, "threads": settings.get("threads", 1)}
     if folder is not None:
         unfinished = folder.with_suffix(".new")
         model.save(unfinished)
@@ -131,7 +137,8 @@ def _fit_once(name: str, settings: Settings, data: Dataset, seed: int, kept: Kep
 
 
 def _digest(name: str, settings: Settings, seed: int, data: Dataset) -> str:
-    """What a fit depends on."""
+    """What a fit depends on; the threads it ran on are not part of that."""
+    settings = {key: value for key, value in settings.items() if key != "threads"}
     digest = hashlib.blake2b(json.dumps([name, settings, seed, commit()], sort_keys=True).encode(), digest_size=8)
     rows = data.interactions
     for array in (rows.user_idx, rows.item_idx, rows.at, np.array([repr(data.items.tags)])):
