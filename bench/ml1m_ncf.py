@@ -2,14 +2,16 @@
 
 Every model is fitted on all the other pairs, with the settings below. They were chosen by NDCG@10 on a validation
 part made of train alone: each user's last train film (by the order of the SASRec files) held out against 99 films
-drawn among those without a train pair, the rest to fit on. `--preset validation` repeats that search over GRID. What
-it found: ease .4600, als .4637 (alpha 3.3 and reg .01 .4620, reg .007 .4609, reg .015 .4334; 128 factors an earlier
-search .4635 of other draws), slim .4476 (its defaults), pure-svd .4394, bpr .4281 (rate .05 .4244), mf-ccl .4195
-(heat .2 .4142; more epochs not tried), user-knn .4180 (asymmetry .45 with sharpness 4 .4169, without sharpness and
-beta .4072, tf-idf .3869; a hundred settings more, with weights of items to another power, none above .4180),
-neumf .4524 (all films as negatives), item-knn .4114 (asymmetry .4 .4097, .3 .4048), rp3beta .3883 (beta
-.5 .3862, without top-k .3683). `blend` is a sum of z-scores; its weights were raised one at a time, three rounds,
-over 0 to 1.5 on the same part: .4694. The peers have our settings where theirs mean the same, else their defaults.
+drawn among those without a train pair, the rest to fit on. `--preset validation` repeats that search over GRID.
+What it found: ease .4600, als .4637 (alpha 3.3 and reg .01 .4620, reg .007 .4609, reg .015 .4334; 128 factors an
+earlier search .4635 of other draws), slim .4476 (its defaults), pure-svd .4394, bpr .4281 (rate .05 .4244), mf-ccl
+.4195 (heat .2 .4142; more epochs not tried), user-knn .5861 (history_decay .85 .5765 with the rest as it stands, .7
+.5618; `unordered`, where every film of a history weighs the same as in the published row, .4180: asymmetry .45 with
+sharpness 4 .4169, without sharpness and beta .4072, tf-idf .3869; a hundred settings more, with weights of items to
+another power, none above .4180), neumf .4524 (all films as negatives), item-knn .4114 (asymmetry .4 .4097, .3
+.4048), rp3beta .3883 (beta .5 .3862, without top-k .3683). `blend` is a sum of z-scores; its weights were raised
+one at a time, three rounds, over 0 to 1.5 on the same part: .4694. The peers have our settings where theirs mean
+the same, else their defaults.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked
 from parts import Parts, Settings, fitted, seeded, single
-from regulars.core.data import Dataset, Histories
+from regulars.core.data import Dataset
 
 K = 10
 NEGATIVES = 99
@@ -46,7 +48,8 @@ SETTINGS: Mapping[str, Settings] = {
     "als": {"factors": 192, "alpha": 5.0, "reg": 0.01, "epochs": 16},
     "slim": {},
     "pure-svd": {"factors": 50},
-    "user-knn": {"k": 150, "shrink": 0.0, "asymmetry": 0.35, "sharpness": 3.0, "beta": 0.27},
+    "user-knn": {"k": 150, "shrink": 1.0, "sharpness": 3.0, "beta": 0.35, "history_decay": 1.0},
+    "user-knn:unordered": {"k": 150, "shrink": 0.0, "asymmetry": 0.35, "sharpness": 3.0, "beta": 0.27},
     "rp3beta": {"k": 100, "alpha": 1.0, "beta": 0.7},
     "bpr": {"rate": 0.1, "reg": 0.01, "item_reg": 0.002, "epochs": 40},
     "mf-ccl": {"epochs": 3},
@@ -69,6 +72,11 @@ GRID: Mapping[str, Sequence[Settings]] = {
     "slim": [{}],
     "pure-svd": [{"factors": factors} for factors in (50, 100)],
     "user-knn": [
+        {"k": k, "shrink": shrink, "sharpness": sharpness, "beta": beta, "history_decay": decay}
+        for k in (100, 150, 250) for shrink in (0.0, 1.0, 3.0) for sharpness in (2.0, 3.0, 4.0)
+        for beta in (0.27, 0.35, 0.45) for decay in (0.7, 0.85, 1.0, 1.2)
+    ],
+    "user-knn:unordered": [
         {"k": k, "shrink": 0.0, "asymmetry": a, "sharpness": sharpness, "beta": beta}
         for k in (150, 250, 400) for a in (0.3, 0.35, 0.4, 0.45) for sharpness in (1.0, 3.0, 4.0, 6.0)
         for beta in (0.0, 0.2, 0.27)
@@ -104,7 +112,7 @@ PEERS: Mapping[str, Settings] = {
 class Trial:
     """What to fit on, and for each user one film to find among candidates."""
 
-    train: sp.csr_array
+    train: Dataset
     positive: NDArray[np.int64]
     negatives: NDArray[np.int64]  # (n_users, 99)
 
@@ -134,9 +142,9 @@ def measure(data: Path, preset: str, name: str, parts: Parts, seed: int) -> Row:
     """Fit and rank one model, or several as one blend; seconds are those of the fits, kernels compiled before."""
     trial = test_trial(data) if preset == "test" else validation_trial(data)
     row: Row = {"model": name, "by": "ours", "subset": "all", "users": len(trial.positive)}
-    score = fitted(parts, Dataset.from_matrix(trial.train), seed, row)
+    score = fitted(parts, trial.train, seed, row)
     with clocked(row, "score_"):
-        row |= evaluate(score(Histories.from_matrix(trial.train)), trial)
+        row |= evaluate(score(trial.train.histories()), trial)
     return row
 
 
@@ -149,7 +157,7 @@ def measure_peer(data: Path, name: str) -> Row:
     kinds = {"item-knn": CosineRecommender, "als": AlternatingLeastSquares, "bpr": BayesianPersonalizedRanking}
     seed = {} if name == "item-knn" else {"random_state": 0}
     trial = test_trial(data)
-    train = sp.csr_matrix(trial.train)
+    train = sp.csr_matrix(trial.train.user_items)
     model = kinds[name](**PEERS[name], **seed, num_threads=1)
     row: Row = {"model": name, "by": "peer", "subset": "all", "users": len(trial.positive), "threads": 1}
     with clocked(row), warnings.catch_warnings():
@@ -178,13 +186,15 @@ def evaluate(scores: NDArray[np.float32], trial: Trial) -> dict[str, float]:
 
 def test_trial(data: Path) -> Trial:
     """Fit on all pairs but the test's; the positives and negatives of the NCF files."""
-    users, films, known, held, _ = _pairs(data)
+    users, films, known, held, position = _pairs(data)
     test = pq.read_table(data / "ml1m" / "ncf_test.parquet")
     order = np.argsort(test["user_id"].to_numpy())
     positive = np.searchsorted(known, test["movie_id"].to_numpy()[order])
     lists: list[list[int]] = test["negatives"].to_pylist()
     negatives = np.searchsorted(known, _distinct([lists[row] for row in order], test["movie_id"].to_numpy()[order]))
-    return Trial(_matrix(users[~held], films[~held], len(positive), len(known)), positive, negatives)
+    shape = len(positive), len(known)
+    train = Dataset.from_events(users[~held], films[~held], shape, at=position[~held])
+    return Trial(train, positive, negatives)
 
 
 test_trial.__test__ = False  # type: ignore[attr-defined]  # a name for people, no test for pytest
@@ -198,23 +208,29 @@ def validation_trial(data: Path) -> Trial:
     users, films = users[order], films[order]
     last = np.append(users[1:] != users[:-1], True)
     n_users = int(last.sum())
-    seen = _matrix(users, films, n_users, len(known))
+    shape = n_users, len(known)
+    seen = Dataset.from_events(users, films, shape).user_items
     rng = np.random.default_rng(7)
     negatives = np.empty((n_users, NEGATIVES), dtype=np.int64)
     for user in range(n_users):
         others = np.setdiff1d(np.arange(len(known)), seen.indices[seen.indptr[user] : seen.indptr[user + 1]])
         negatives[user] = rng.choice(others, NEGATIVES, replace=False)
-    return Trial(_matrix(users[~last], films[~last], n_users, len(known)), films[last], negatives)
+    train = Dataset.from_events(users[~last], films[~last], shape, at=position[~last])
+    return Trial(train, films[last], negatives)
 
 
 def _pairs(data: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], Any]:
-    """User and film rows, all film ids, which pairs are the test's, and their order (-1: not in the order)."""
+    """User and film rows, all film ids, which pairs are the test's, and their place in the order of the SASRec files.
+
+    What stands in no order there (290 films) comes before the rest.
+    """
     table = pq.read_table(data / "ml1m" / "interactions.parquet")
     known, films = np.unique(table["movie_id"].to_numpy(), return_inverse=True)
     position = table["seq_pos"].to_numpy(zero_copy_only=False)
     return (
         table["user_id"].to_numpy().astype(np.int64) - 1, films.astype(np.int64), known.astype(np.int64),
-        table["is_ncf_test"].to_numpy(zero_copy_only=False).astype(np.bool_), np.nan_to_num(position, nan=-1),
+        table["is_ncf_test"].to_numpy(zero_copy_only=False).astype(np.bool_),
+        np.nan_to_num(position, nan=-1).astype(np.int64) + 1,
     )  # fmt: skip
 
 
@@ -225,8 +241,3 @@ def _distinct(lists: Iterable[Sequence[int]], positive: NDArray[Any]) -> NDArray
     if repeated != 156:  # as many as the files are known to hold
         raise SystemExit(f"ncf_test.parquet: got {repeated} lists with their positive, wanted 156")
     return negatives
-
-
-def _matrix(users: NDArray[np.int64], films: NDArray[np.int64], n_users: int, n_films: int) -> sp.csr_array:
-    cells = (np.ones(len(users), dtype=np.float32), (users, films))
-    return sp.coo_array(cells, shape=(n_users, n_films)).tocsr()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from regulars.core.data import Histories
+from regulars.models.history import places
 from regulars.models.user_knn import UserKNN
 
 
@@ -51,6 +58,59 @@ def test_sharper_votes_for_rarer_items() -> None:
     expected = like**3 @ (rows / (rows > 0).sum(axis=0) ** 0.4)
     model = UserKNN(k=100, shrink=2.0, power=1.0, sharpness=3.0, beta=0.4).fit(rows)
     np.testing.assert_allclose(model.score(Histories.from_matrix(history), 0), expected, rtol=1e-4)
+
+
+def test_what_was_taken_last_tells_most_of_who_is_near() -> None:
+    """Two shoppers share one item each with the history: the nearer is who shares the newer one."""
+    rows = np.array([[1, 0, 1, 0], [0, 1, 0, 1]], dtype=float)
+    for sequence, wanted in (([0, 1], 3), ([1, 0], 2)):
+        history = Histories.from_sequences([sequence], 4)
+        plain, recent = (UserKNN(history_decay=each).fit(rows).score(history, 0)[0] for each in (0.0, 1.0))
+        assert plain[2] == plain[3]
+        assert 2 + recent[2:].argmax() == wanted
+
+
+def test_votes_of_a_decayed_history() -> None:
+    rows = counts()
+    sequences = [[3, 1, 7, 3, 9], [5], [], [2, 0, 11, 4]]
+    wanted = np.zeros((4, 18))
+    for row, sequence in enumerate(sequences):
+        for place, item in enumerate(dict.fromkeys(reversed(sequence)), start=1):
+            wanted[row, item] = sequence.count(item) ** 0.5 * place**-0.8
+    expected = likeness(wanted, rows**0.5, 2.0, 0.5) @ rows**0.5
+    scores = UserKNN(k=100, shrink=2.0, history_decay=0.8).fit(rows).score(Histories.from_sequences(sequences, 18), 0)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_items_of_one_instant_share_a_place() -> None:
+    """A basket has no order in it, and a history without times none at all."""
+    rows, given = counts(), counts(7, seed=1)
+    plain, decayed = (UserKNN(history_decay=each).fit(rows).score(Histories.from_matrix(given), 0) for each in (0, 2))
+    np.testing.assert_array_equal(plain, decayed)
+    found = places(Histories.from_sequences([[4, 2, 0, 1, 4]], 5, at=[[1, 1, 2, 2, 2]]))
+    np.testing.assert_array_equal(found, [1, 1, 4, 1])  # items 0, 1, 2 and 4, which was taken again
+
+
+def test_an_item_without_an_event_stands_last() -> None:
+    history = Histories.from_sequences([[0, 1]], 4)
+    more = replace(history, user_items=sp.csr_array(np.array([[1.0, 1.0, 1.0, 0.0]], dtype=np.float32)))
+    np.testing.assert_array_equal(places(more), [2, 1, 3])
+
+
+@given(st.lists(st.lists(st.integers(0, 8), max_size=12), min_size=1, max_size=4), st.randoms())
+def test_places_whatever_the_order_of_the_cells(sequences: list[list[int]], random: Random) -> None:
+    history = Histories.from_sequences(sequences, 9)
+    cells = history.user_items
+    mixed = np.concatenate([
+        np.zeros(0, dtype=np.int64),
+        *(random.sample(range(low, high), high - low) for low, high in pairwise(cells.indptr.tolist())),
+    ]).astype(np.int64)  # fmt: skip
+    shuffled = sp.csr_array((cells.data[mixed], cells.indices[mixed], cells.indptr), shape=cells.shape)
+    np.testing.assert_array_equal(places(replace(history, user_items=shuffled)), places(history)[mixed])
+    for row, sequence in enumerate(sequences):
+        newest = list(dict.fromkeys(reversed(sequence)))
+        mine = slice(cells.indptr[row], cells.indptr[row + 1])
+        assert [newest.index(item) + 1 for item in cells.indices[mine]] == places(history)[mine].tolist()
 
 
 def test_rare_items_tell_more() -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from regulars.core.arrays import Cells, Floats, Indices, cells_of
+from regulars.core.arrays import Cells, Floats, Indices, Instants, Starts, cells_of
 from regulars.core.data import Histories
+from regulars.core.jit import kernel
 
 
-def history_weights(histories: Histories, power: float, context_weight: float) -> Cells:
+def history_weights(histories: Histories, power: float, context_weight: float, decay: float = 0.0) -> Cells:
     """Weights to a power (0 = each item counts the same, 1 = as given), and the item looked at now.
 
-    The item looked at weighs `context_weight` times all the history together (or times 1 without a history).
+    With a `decay`, an item after which r - 1 others were taken weighs r^-decay of that. The item looked at weighs
+    `context_weight` times all the history together (or times 1 without a history).
     """
     indptr, items, given = cells_of(histories.user_items)
     weights = (indptr, items, given ** np.float32(power))
+    if decay > 0:
+        weights = (indptr, items, weights[2] * places(histories) ** np.float32(-decay))
     if histories.context_item is None or context_weight == 0:
         return weights
     rows = np.flatnonzero(histories.context_item >= 0)
@@ -25,6 +29,43 @@ def history_weights(histories: Histories, power: float, context_weight: float) -
     worth = np.float32(context_weight) * np.where(totals > 0, totals, np.float32(1))
     looked_at = sp.coo_array((worth, (rows, histories.context_item[rows])), shape=shape)
     return cells_of(sp.csr_array((weights[2], items, indptr), shape=shape) + looked_at.tocsr())
+
+
+def places(histories: Histories) -> Floats:
+    """For each cell of `user_items`, 1 + how many other items its shopper took later `(nnz,)`."""
+    indptr, items, _ = cells_of(histories.user_items)
+    found = np.zeros(len(items), dtype=np.float32)
+    by_item = np.lexsort((items, np.repeat(np.arange(len(histories)), np.diff(indptr))))
+    _places(indptr, items[by_item], by_item, (histories.indptr, histories.item_idx, histories.at), found)
+    return found
+
+
+@kernel
+def _places(
+    indptr: Starts, items: Indices, cells: Starts, events: tuple[Starts, Indices, Instants], found: Floats
+) -> None:
+    """Items taken at one instant share a place; those without an event stand behind all others.
+
+    `items` of a row are in ascending order, and stand in `cells`.
+    """
+    starts, taken, at = events
+    for row in range(len(indptr) - 1):
+        low, high = indptr[row], indptr[row + 1]
+        n_later, place, now = 0, 1, np.int64(0)
+        for event in range(starts[row + 1] - 1, starts[row] - 1, -1):
+            at_item = low + np.searchsorted(items[low:high], taken[event])
+            if at_item == high or items[at_item] != taken[event]:
+                continue
+            cell = cells[at_item]
+            if found[cell] > 0:
+                continue
+            if at[event] != now:
+                place, now = n_later + 1, at[event]
+            found[cell] = place
+            n_later += 1
+        for cell in range(low, high):
+            if found[cell] == 0:
+                found[cell] = n_later + 1
 
 
 def row_sums(cells: Cells) -> Floats:

@@ -5,6 +5,10 @@ s_hu = h'x_u / (|h|^2a |x_u|^2(1-a) + shrink) between a history h and the rows x
 be weighted by tf-idf or BM25 (a shopper as the text, items as the words). Nothing is learned of a shopper but their
 row, so anyone is served by the history they bring; one who was learned from is a neighbour of their own, and votes
 for what they have only.
+
+What a shopper took r-th last may weigh r^-history_decay in h. That is for logs where one choice leads to the next
+(films of MovieLens-1M: NDCG@10 .42 without, .59 with it, on validation); by default all weigh the same, as the decay
+lost on gifts and groceries (.251 to .234 and .059 to .056, NDCG@20 at 1) and told nothing on clicks and ratings.
 Fit O(cells). A request walks the columns of its history: O(history x shoppers of an item + k x items of a shopper).
 """
 
@@ -32,7 +36,7 @@ class UserKNN(Model):
     def __init__(  # noqa: PLR0913 - settings, each by its name
         self, *, k: int = 200, shrink: float = 10.0, power: float = 0.5, asymmetry: float = 0.5,
         sharpness: float = 1.0, beta: float = 0.0, weighting: str = "none",
-        k1: float = 1.2, b: float = 0.75, context_weight: float = 1.0,
+        k1: float = 1.2, b: float = 0.75, history_decay: float = 0.0, context_weight: float = 1.0,
     ) -> None:  # fmt: skip
         check_range("user-knn: k", k, 1, whole=True)
         check_range("user-knn: shrink", shrink, 0.0)
@@ -41,10 +45,12 @@ class UserKNN(Model):
         check_range("user-knn: sharpness", sharpness, 0.0, 16.0)
         check_range("user-knn: beta", beta, 0.0, 4.0)
         check_weighting("user-knn", weighting, k1, b)
+        check_range("user-knn: history_decay", history_decay, 0.0, 10.0)
         check_range("user-knn: context_weight", context_weight, 0.0)
         self.k, self.shrink, self.power, self.asymmetry = k, shrink, power, asymmetry
         self.sharpness, self.beta = sharpness, beta
-        self.weighting, self.k1, self.b, self.context_weight = weighting, k1, b, context_weight
+        self.weighting, self.k1, self.b = weighting, k1, b
+        self.history_decay, self.context_weight = history_decay, context_weight
 
     def estimate_mb(self, shape: tuple[int, int], nnz: int) -> float:
         """The matrix as votes and, weighted, by item, with a copy while it is turned."""
@@ -68,7 +74,7 @@ class UserKNN(Model):
         """Likeness to the nearest shoppers `(n, n_users)`, the weighted histories, their lengths to the power 2a."""
         self._check_fitted()
         self._check_width(histories)
-        weights = history_weights(histories, self.power, self.context_weight)
+        weights = history_weights(histories, self.power, self.context_weight, self.history_decay)
         rows = self._weighted(sp.csr_array((weights[2], weights[1], weights[0]), shape=histories.user_items.shape))
         own = _row_lengths(rows) ** np.float32(2 * self.asymmetry)
         n_users = self.votes_.shape[0]
