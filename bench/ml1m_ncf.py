@@ -35,8 +35,8 @@ K = 10
 NEGATIVES = 99
 PROTOCOL = (
     "leave-one-out, 1 positive and 99 published negatives (lists that repeat the positive collapsed), k 10, "
-    "ties by film id, fitted on everything but the test pairs, tuned on a validation pair cut from train; of all rows "
-    "`user-knn` alone reads the order of a history, `user-knn:unordered` is as the published one is"
+    "ties by film id, fitted on everything but the test pairs, tuned on a validation pair cut from train; `user-knn` "
+    "alone ranks by the order of a history, which the published rows do not (`user-knn:unordered` is as theirs)"
 )
 NCF: Settings = {
     "factors": 128, "mlp_factors": 32, "negatives": 4000, "batch": 64, "learning_rate": 0.005, "epochs": 30,
