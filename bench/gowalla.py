@@ -32,7 +32,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from measure import Row, apart, chosen, clocked, ranked
-from parts import Parts, Settings, fitted, seeded, single
+from parts import Parts, Settings, around, fitted, seeded, single
 from regulars.core.arrays import as_csr
 from regulars.core.data import Dataset, Histories
 from regulars.evaluate.metrics import judge, ndcg, recall
@@ -68,10 +68,7 @@ GRID: Mapping[str, Sequence[Settings]] = {
         {"k": 500, "shrink": 0.0, "sharpness": 2.0, "beta": beta, "weighting": weighting}
         for beta in (0.1, 0.2, 0.3) for weighting in ("none", "tf-idf")
     ] + [{"k": 200, "shrink": 0.0}],
-    "rp3beta": [
-        {"k": k, "alpha": alpha, "beta": beta}
-        for k in (0, 200, 1000) for alpha in (0.5, 0.6, 0.7, 0.8) for beta in (0.15, 0.2, 0.25, 0.3, 0.4)
-    ],
+    "rp3beta": around(SETTINGS["rp3beta"], beta=(0.1, 0.2, 0.3, 0.4), alpha=(0.5, 0.7), k=(200, 1000)),
     "als": [
         {"factors": 256, "alpha": alpha, "reg": reg, "epochs": 10}
         for alpha in (10.0, 33.3, 100.0) for reg in (0.001, 0.003)

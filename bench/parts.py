@@ -39,6 +39,11 @@ def single(name: str, settings: Settings) -> Parts:
     return {name: (1.0, settings)}
 
 
+def around(chosen: Settings, **others: Sequence[Any]) -> list[Settings]:
+    """Settings to try: the chosen ones, and with each of the other values in the place of one of them."""
+    return [chosen, *({**chosen, name: value} for name, values in others.items() for value in values)]
+
+
 def model_of(part: str) -> str:
     """The registered model of a part: what stands before a colon."""
     return part.partition(":")[0]

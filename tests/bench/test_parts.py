@@ -56,6 +56,14 @@ def test_a_part_is_fitted_once_for_each_data_seed_and_settings(tmp_path: Path, f
     assert fits == ["als"] * 5
 
 
+def test_a_fit_on_other_threads_is_the_same_fit(tmp_path: Path, fits: list[str]) -> None:
+    rows = [Row() for _ in range(2)]
+    for row, threads in zip(rows, (2, 1), strict=True):
+        fitted(single("als", {"factors": 4, "threads": threads}), clicks(), 1, row, Kept(tmp_path))
+    assert fits == ["als"]
+    assert rows[0]["threads"] == rows[1]["threads"] == 2  # its seconds are those of two
+
+
 def test_a_fit_cut_short_is_made_again(tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(self: Path, target: Path) -> None:
         raise KeyboardInterrupt
@@ -87,3 +95,18 @@ def test_seeds_side_by_side_give_what_one_after_the_other_gives() -> None:
     assert rows[0]["seeds"] == 3
     assert rows[0]["ndcg@10"] == pytest.approx(0.1)
     assert parts.seeded(single("ease", {}), 3, ["ndcg@10"], of_seed)["seeds"] == 1
+
+
+def test_seeds_side_by_side_take_one_thread_each() -> None:
+    alone, beside = (
+        parts.seeded(single("als", {"threads": 2}), 2, ["ndcg@10"], of_seed, jobs=jobs) for jobs in (1, 2)
+    )
+    assert (alone["threads"], beside["threads"]) == (2, 1)
+
+
+def test_settings_around_the_chosen_ones_differ_in_one() -> None:
+    tried = parts.around({"k": 5, "shrink": 1.0}, k=(3, 9), beta=(0.2,))
+    assert tried == [
+        {"k": 5, "shrink": 1.0}, {"k": 3, "shrink": 1.0}, {"k": 9, "shrink": 1.0},
+        {"k": 5, "shrink": 1.0, "beta": 0.2},
+    ]  # fmt: skip
