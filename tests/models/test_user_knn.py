@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regulars.core.data import Histories
+from regulars.core.data import EVENT_TYPES, PURCHASE, Histories
 from regulars.models.history import places
 from regulars.models.user_knn import UserKNN
 
@@ -95,6 +95,13 @@ def test_an_item_without_an_event_stands_last() -> None:
     history = Histories.from_sequences([[0, 1]], 4)
     more = replace(history, user_items=sp.csr_array(np.array([[1.0, 1.0, 1.0, 0.0]], dtype=np.float32)))
     np.testing.assert_array_equal(places(more), [2, 1, 3])
+
+
+def test_what_is_given_back_is_not_taken_again() -> None:
+    history = Histories.from_sequences([[0, 1, 0]], 2)
+    refunded = replace(history, kind=np.array([PURCHASE, PURCHASE, EVENT_TYPES.index("refund")], dtype=np.int8))
+    np.testing.assert_array_equal(places(history), [1, 2])
+    np.testing.assert_array_equal(places(refunded), [2, 1])
 
 
 @given(st.lists(st.lists(st.integers(0, 8), max_size=12), min_size=1, max_size=4), st.randoms())

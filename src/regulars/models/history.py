@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from regulars.core.arrays import Cells, Floats, Indices, Instants, Starts, cells_of
+from regulars.core.arrays import Cells, Floats, Indices, Instants, Mask, Starts, cells_of
 from regulars.core.data import Histories
 from regulars.core.jit import kernel
+from regulars.models.sequences import LIKING
 
 
 def history_weights(histories: Histories, power: float, context_weight: float, decay: float = 0.0) -> Cells:
@@ -32,29 +33,33 @@ def history_weights(histories: Histories, power: float, context_weight: float, d
 
 
 def places(histories: Histories) -> Floats:
-    """For each cell of `user_items`, 1 + how many other items its shopper took later `(nnz,)`."""
+    """For each cell of `user_items`, 1 + how many other items its shopper took later `(nnz,)`.
+
+    Events that are no sign of liking (refunds, dislikes and so on) take nothing.
+    """
     indptr, items, _ = cells_of(histories.user_items)
     found = np.zeros(len(items), dtype=np.float32)
     by_item = np.lexsort((items, np.repeat(np.arange(len(histories)), np.diff(indptr))))
-    _places(indptr, items[by_item], by_item, (histories.indptr, histories.item_idx, histories.at), found)
+    events = histories.indptr, histories.item_idx, LIKING[histories.kind], histories.at
+    _places(indptr, items[by_item], by_item, events, found)
     return found
 
 
 @kernel
 def _places(
-    indptr: Starts, items: Indices, cells: Starts, events: tuple[Starts, Indices, Instants], found: Floats
+    indptr: Starts, items: Indices, cells: Starts, events: tuple[Starts, Indices, Mask, Instants], found: Floats
 ) -> None:
     """Items taken at one instant share a place; those without an event stand behind all others.
 
     `items` of a row are in ascending order, and stand in `cells`.
     """
-    starts, taken, at = events
+    starts, taken, liked, at = events
     for row in range(len(indptr) - 1):
         low, high = indptr[row], indptr[row + 1]
         n_later, place, now = 0, 1, np.int64(0)
         for event in range(starts[row + 1] - 1, starts[row] - 1, -1):
             at_item = low + np.searchsorted(items[low:high], taken[event])
-            if at_item == high or items[at_item] != taken[event]:
+            if not liked[event] or at_item == high or items[at_item] != taken[event]:
                 continue
             cell = cells[at_item]
             if found[cell] > 0:
